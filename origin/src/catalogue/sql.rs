@@ -1,0 +1,276 @@
+//! From the SQL of a query file to statements: `:name` becomes `$n`, and each combination of optional lines a variant.
+//!
+//! The lexer knows as much of SQL as it takes to tell a parameter from a colon in a string, a quoted name, a dollar quote,
+//! a comment (they nest), a cast or a named argument. Whatever it does not know it copies.
+//! Read next: `catalogue/prepare.rs`.
+
+use crate::faults::Position;
+
+/// Each doubles the number of statements that are prepared on every connection.
+pub(super) const MAX_CONDITIONS: usize = 4;
+
+/// One statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Variant {
+    /// With `$1`, `$2`, ...
+    pub(crate) sql: String,
+    /// What is bound: `binds[0]` to `$1`.
+    pub(crate) binds: Vec<Bind>,
+    /// Pairs of byte offsets: from the first one in `sql` on, text is that from the second one in the file on.
+    origins: Vec<(usize, usize)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bind {
+    /// Index of a parameter.
+    Param(usize),
+    /// Index of a cursor column.
+    After(usize),
+}
+
+/// A `:name` in the text, from the colon on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reference<'t> {
+    pub(super) offset: usize,
+    pub(super) name: &'t str,
+}
+
+/// The lines that end in `-- when NAME`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OptionalLine<'t> {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) name: &'t str,
+    pub(super) name_offset: usize,
+}
+
+/// What the lexer finds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Scan<'t> {
+    pub(super) references: Vec<Reference<'t>>,
+    pub(super) optional_lines: Vec<OptionalLine<'t>>,
+}
+
+/// Reads `text` from `from` on; offsets are those of `text`. On failure: where something opens that never closes, and what.
+pub(super) fn scan(text: &str, from: usize) -> Result<Scan<'_>, (usize, &'static str)> {
+    let bytes = text.as_bytes();
+    let at = |index: usize| bytes.get(index).copied().unwrap_or(0);
+    let mut found = Scan::default();
+    let mut i = from;
+    while i < bytes.len() {
+        let start = i;
+        i = match (at(i), at(i + 1)) {
+            (b'-', b'-') => {
+                let end = text.get(i..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| i + length);
+                if let Some((name, name_offset)) = when(text, i + 2, end) {
+                    let line_start = text.get(..i).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+                    found.optional_lines.push(OptionalLine { start: line_start.max(from), end, name, name_offset });
+                }
+                end
+            }
+            (b'/', b'*') => block_comment_end(bytes, i).ok_or((start, "a comment that is never closed"))?,
+            (b'\'', _) => {
+                // In E'...' a backslash escapes the quote.
+                let escapes = i > from && at(i - 1).eq_ignore_ascii_case(&b'e') && (i < 2 || !is_word(at(i - 2)));
+                quoted_end(bytes, i, b'\'', escapes).ok_or((start, "a string that is never closed"))?
+            }
+            (b'"', _) => quoted_end(bytes, i, b'"', false).ok_or((start, "a quoted name that is never closed"))?,
+            (b'$', _) if i == from || !is_word(at(i - 1)) => match dollar_tag(bytes, i) {
+                Some(tag_end) => {
+                    let tag = text.get(i..tag_end).unwrap_or_default();
+                    let rest = text.get(tag_end..).unwrap_or_default();
+                    tag_end + rest.find(tag).ok_or((start, "a dollar quote that is never closed"))? + tag.len()
+                }
+                None => i + 1,
+            },
+            (b':', b':' | b'=') => i + 2,
+            (b':', b'a'..=b'z' | b'_') if i == from || !is_word(at(i - 1)) && at(i - 1) != b']' => {
+                let mut end = i + 1;
+                while is_word(at(end)) {
+                    end += 1;
+                }
+                found.references.push(Reference { offset: i, name: text.get(i + 1..end).unwrap_or_default() });
+                end
+            }
+            _ => i + 1,
+        };
+    }
+    Ok(found)
+}
+
+/// The name after `-- when`, if the comment is nothing else.
+fn when(text: &str, start: usize, end: usize) -> Option<(&str, usize)> {
+    let comment = text.get(start..end)?;
+    let rest = comment.trim_start().strip_prefix("when ")?.trim_start();
+    Some((rest.trim_end(), end - rest.len()))
+}
+
+fn block_comment_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut i = start;
+    while let Some(pair) = bytes.get(i..i + 2) {
+        match pair {
+            b"/*" => depth += 1,
+            b"*/" if depth == 1 => return Some(i + 2),
+            b"*/" => depth -= 1,
+            _ => {
+                i += 1;
+                continue;
+            }
+        }
+        i += 2;
+    }
+    None
+}
+
+fn quoted_end(bytes: &[u8], start: usize, quote: u8, escapes: bool) -> Option<usize> {
+    let mut i = start + 1;
+    loop {
+        match bytes.get(i)? {
+            b'\\' if escapes => i += 2,
+            byte if *byte == quote => {
+                if bytes.get(i + 1) != Some(&quote) {
+                    return Some(i + 1);
+                }
+                i += 2;
+            }
+            _ => i += 1,
+        }
+    }
+}
+
+/// The end of `$tag$` or `$$`; `$1` is none.
+fn dollar_tag(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut i = start + 1;
+    loop {
+        match bytes.get(i)? {
+            b'$' => return Some(i + 1),
+            byte if is_word(*byte) && !(i == start + 1 && byte.is_ascii_digit()) => i += 1,
+            _ => return None,
+        }
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+/// What parameters, columns and route variables may be called.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=63).contains(&name.len()) && name.bytes().all(is_part) && !name.as_bytes()[0].is_ascii_digit()
+}
+
+impl Variant {
+    /// The text from `from` to `end` without the lines that `is_left_out` says, with `:name` rewritten as `bind` says.
+    pub(super) fn build(
+        text: &str,
+        from: usize,
+        end: usize,
+        scan: &Scan<'_>,
+        is_left_out: impl Fn(&OptionalLine<'_>) -> bool,
+        bind: impl Fn(&str) -> Option<Bind>,
+    ) -> Self {
+        let mut variant = Self { sql: String::new(), binds: Vec::new(), origins: Vec::new() };
+        // Both kinds of cut in one list: where, until where, and the `$n` that takes its place.
+        let left_out: Vec<_> = scan.optional_lines.iter().filter(|line| is_left_out(line)).collect();
+        let mut cuts: Vec<(usize, usize, Option<Bind>)> = left_out.iter().map(|line| (line.start, line.end, None)).collect();
+        for reference in &scan.references {
+            if !left_out.iter().any(|line| (line.start..line.end).contains(&reference.offset)) {
+                cuts.push((reference.offset, reference.offset + 1 + reference.name.len(), bind(reference.name)));
+            }
+        }
+        cuts.sort_by_key(|(start, ..)| *start);
+        let mut copied = from;
+        for (cut_start, cut_end, bind) in cuts {
+            variant.copy(text, copied, cut_start.min(end));
+            copied = cut_end;
+            let Some(bind) = bind else { continue };
+            let number = variant.binds.iter().position(|known| *known == bind).unwrap_or_else(|| {
+                variant.binds.push(bind);
+                variant.binds.len() - 1
+            });
+            variant.origins.push((variant.sql.len(), cut_start));
+            variant.sql.push_str(&format!("${}", number + 1));
+        }
+        variant.copy(text, copied, end);
+        variant
+    }
+
+    fn copy(&mut self, text: &str, start: usize, end: usize) {
+        self.origins.push((self.sql.len(), start));
+        self.sql.push_str(text.get(start..end).unwrap_or_default());
+    }
+
+    /// The place in the file of the nth character (from 1) of the statement, as Postgres counts.
+    pub(crate) fn position(&self, file_text: &str, nth_character: u32) -> Position {
+        let nth = usize::try_from(nth_character).unwrap_or(usize::MAX).saturating_sub(1);
+        let offset = self.sql.char_indices().nth(nth).map_or(self.sql.len(), |(offset, _)| offset);
+        let origin = self.origins.iter().rev().find(|(start, _)| *start <= offset);
+        let in_file = origin.map_or(0, |(start, in_file)| in_file + offset - start);
+        Position::of(file_text, in_file.min(file_text.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(sql: &str, expected: &[&str]) {
+        let found = scan(sql, 0).unwrap();
+        let names: Vec<_> = found.references.iter().map(|reference| reference.name).collect();
+        assert_eq!(names, expected, "{sql}");
+    }
+
+    #[test]
+    fn parameters_are_found_where_postgres_would_read_code() {
+        check("SELECT :a, :b_2 + :a", &["a", "b_2", "a"]);
+        check("(:a)", &["a"]);
+        check("a=:a", &["a"]);
+        check(":a::int", &["a"]);
+        check("'x'::text || :a", &["a"]);
+        check("f(a := :a, b => :b)", &["a", "b"]);
+        check("-- :no\n:a", &["a"]);
+        check("/* :no /* :no */ :no */ :a", &["a"]);
+        check("'it''s :no' || :a", &["a"]);
+        check("'\\' || :a || ' :no'", &["a"]);
+        check("E'\\' :no' || :a", &["a"]);
+        check("e'\\\\' || :a", &["a"]);
+        check("name'\\' || :a || ''", &["a"]);
+        check("\"col:no\" \":no\"\":no\" :a", &["a"]);
+        check("$$ :no $$ :a", &["a"]);
+        check("$q$ :no $$ :no $q$ :a", &["a"]);
+        check("$1 :a $2", &["a"]);
+        check("a$b$ :a", &["a"]);
+        check("x[1:2] x[lo:hi] x[lo : :hi]", &["hi"]);
+        check("12:30 :é", &[]);
+        check("U&'d\\0061' :a", &["a"]);
+        check("é'x' :a", &["a"]);
+    }
+
+    #[test]
+    fn what_never_closes_is_found_where_it_opens() {
+        for (sql, offset) in [("a 'b", 2), ("a \"b", 2), ("a $$b", 2), ("a $x$ $$", 2), ("a /* /* */", 2), ("E'\\'", 1)] {
+            assert_eq!(scan(sql, 0).unwrap_err().0, offset, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_variant_keeps_the_places_of_the_file() {
+        let text = "é SELECT :a\nAND x = :b -- when b\nAND :a < :c";
+        let scan = scan(text, 0).unwrap();
+        let bind = |name: &str| Some(Bind::Param(usize::from(name.as_bytes()[0] - b'a')));
+        let whole = Variant::build(text, 0, text.len(), &scan, |_| false, bind);
+        assert_eq!(whole.sql, "é SELECT $1\nAND x = $2 -- when b\nAND $1 < $3");
+        assert_eq!(whole.binds, [Bind::Param(0), Bind::Param(1), Bind::Param(2)]);
+        let without = Variant::build(text, 0, text.len(), &scan, |line| line.name == "b", bind);
+        assert_eq!(without.sql, "é SELECT $1\n\nAND $1 < $2");
+        assert_eq!(without.binds, [Bind::Param(0), Bind::Param(2)]);
+        // The second parameter of the short statement is the `:c` of the third line.
+        let nth = u32::try_from(without.sql.chars().count() - 1).unwrap();
+        assert_eq!(without.position(text, nth), Position { line: 3, column: 10 });
+        assert_eq!(without.position(text, 3), Position { line: 1, column: 3 });
+        assert_eq!(without.position(text, u32::MAX).line, 3);
+    }
+}

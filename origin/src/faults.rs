@@ -1,0 +1,106 @@
+//! What is wrong with a file that a person wrote, and where: configuration, query files, migrations.
+//!
+//! Readers collect faults and go on, so that one run shows all of them.
+//! Knows nothing of what the files mean.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A place in a text, both counted from 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// One fault of one file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    pub file: PathBuf,
+    /// `None` where no place in the file is to blame, as for a file that cannot be read.
+    pub position: Option<Position>,
+    pub message: String,
+}
+
+/// All faults that were found, in the order of files and lines. Never empty when returned as an error.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Faults(Vec<Fault>);
+
+impl Position {
+    /// The place of the byte at `offset`.
+    #[must_use]
+    pub fn of(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let last_line = before.rsplit('\n').next().unwrap_or_default();
+        Self { line, column: last_line.chars().count() + 1 }
+    }
+}
+
+impl Faults {
+    #[must_use]
+    pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
+        let mut faults = Self::default();
+        faults.push(file, None, message);
+        faults
+    }
+
+    pub fn push(&mut self, file: &Path, position: Option<Position>, message: impl Into<String>) {
+        let fault = Fault { file: file.to_owned(), position, message: message.into() };
+        // Several connections and several variants of one statement find the same fault.
+        if !self.0.contains(&fault) {
+            self.0.push(fault);
+            self.0.sort();
+        }
+    }
+
+    pub fn extend(&mut self, others: Self) {
+        for fault in others.0 {
+            self.push(&fault.file, fault.position, fault.message);
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `value`, if nothing was found.
+    ///
+    /// # Errors
+    /// What was found.
+    pub fn or<T>(self, value: T) -> Result<T, Self> {
+        if self.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for Faults {
+    /// One line for each fault, as compilers write them, so that editors find the place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}", fault.file.display())?;
+            if let Some(Position { line, column }) = fault.position {
+                write!(f, ":{line}:{column}")?;
+            }
+            write!(f, ": {}", fault.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// `; did you mean "x"?`, or nothing if no candidate is close.
+pub(crate) fn suggestion<'c>(wrong: &str, candidates: impl Iterator<Item = &'c str>) -> String {
+    // A third of the letters wrong is a slip; more is another word. Long texts are no slips, and cost.
+    let at_most = (wrong.chars().take(64).count() / 3).max(1);
+    let closest = candidates
+        .filter(|_| wrong.len() <= 64)
+        .map(|candidate| (strsim::damerau_levenshtein(wrong, candidate), candidate))
+        .filter(|(distance, _)| *distance <= at_most)
+        .min();
+    closest.map(|(_, candidate)| format!("; did you mean {candidate:?}?")).unwrap_or_default()
+}

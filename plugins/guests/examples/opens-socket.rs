@@ -1,0 +1,29 @@
+//! Tries to reach the network.
+
+use std::net::TcpStream;
+
+use larder_policy::{Inputs, NoSettings, Policy, Request, RequestDecision, RequestPolicy};
+
+struct OpensSocket;
+
+impl Policy for OpensSocket {
+    const NAME: &'static str = "opens-socket";
+    const VERSION: &'static str = "1.0.0";
+    const SETTINGS_SCHEMA: &'static str = "{}";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {
+        Ok(Self)
+    }
+}
+
+impl RequestPolicy for OpensSocket {
+    fn on_request(&self, _: &Request<'_>) -> RequestDecision {
+        match TcpStream::connect("127.0.0.1:80") {
+            Ok(_) => RequestDecision::Pass("connected".to_owned()),
+            Err(error) => RequestDecision::Pass(error.to_string()),
+        }
+    }
+}
+
+larder_policy::export!(OpensSocket: request);

@@ -1,0 +1,27 @@
+//! Tries to read the clock.
+
+use std::time::SystemTime;
+
+use larder_policy::{Inputs, LookUp, NoSettings, Policy, Request, RequestDecision, RequestPolicy};
+
+struct ReadsClock;
+
+impl Policy for ReadsClock {
+    const NAME: &'static str = "reads-clock";
+    const VERSION: &'static str = "1.0.0";
+    const SETTINGS_SCHEMA: &'static str = "{}";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {
+        Ok(Self)
+    }
+}
+
+impl RequestPolicy for ReadsClock {
+    fn on_request(&self, _: &Request<'_>) -> RequestDecision {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        LookUp::new().key_part(now.as_secs().to_string()).into()
+    }
+}
+
+larder_policy::export!(ReadsClock: request);

@@ -1,0 +1,133 @@
+//! One per process: wasmtime, set up so that a guest can neither stall nor bloat the proxy, and the clock
+//! that cuts it off.
+//!
+//! Every setting that differs from wasmtime's default is here, with its reason. Loading is in `load.rs`.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
+use crate::limits::{Guarded, HANDLES_MAX, Limits, PASSED_BYTES_MAX, TABLE_ELEMENTS_MAX};
+
+/// How often the epoch moves: how exactly a deadline is kept.
+const TICK: Duration = Duration::from_millis(1);
+/// A component is made of a few core instances: the guest itself, and adapters its linker put around it.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+const TABLES_PER_COMPONENT: u32 = 4;
+const MEMORIES_PER_COMPONENT: u32 = 1;
+/// Bookkeeping of one component or core instance; several times what a large interpreter takes.
+const INSTANCE_BYTES_MAX: usize = 4 << 20;
+/// What stays mapped of a slot's memory between two uses: cheaper to clear than to map anew.
+const KEEP_RESIDENT_BYTES: usize = 128 << 10;
+
+/// Compiles and runs policies. Clones share everything; the ticker ends with the last of them and of the
+/// policies they loaded.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) limits: Limits,
+    _ticker: Ticker,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Most often there is not enough address space (`ulimit -v`) for `instances` slots of 4 GiB.
+    #[error("set up WebAssembly with room for {instances} instances of {memory_bytes} bytes: {source}")]
+    Setup { instances: u32, memory_bytes: usize, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("start the thread that keeps policy deadlines: {0}")]
+    Ticker(#[source] std::io::Error),
+}
+
+impl Engine {
+    /// Reserves the slots for all instances at once; later ones cost microseconds and no allocation.
+    pub fn new(limits: Limits) -> Result<Self, EngineError> {
+        let wasmtime = wasmtime::Engine::new(&config(&limits)).map_err(|error| EngineError::Setup {
+            instances: limits.instances,
+            memory_bytes: limits.memory_bytes,
+            source: error.into(),
+        })?;
+        let ticker = Ticker::start(wasmtime.clone()).map_err(EngineError::Ticker)?;
+        Ok(Self { shared: Arc::new(Shared { wasmtime, limits, _ticker: ticker }) })
+    }
+}
+
+fn config(limits: &Limits) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(limits.instances)
+        .total_core_instances(limits.instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+        .total_memories(limits.instances.saturating_mul(MEMORIES_PER_COMPONENT))
+        .total_tables(limits.instances.saturating_mul(TABLES_PER_COMPONENT))
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_component_instance_size(INSTANCE_BYTES_MAX)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_memory_size(limits.memory_bytes)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        // Costs 400 ns on every call, for tasks that policies do not have.
+        .concurrency_support(false)
+        // Proposals that policies do not need and that had advisories of their own.
+        .wasm_memory64(false)
+        .wasm_multi_memory(false);
+    config
+}
+
+impl Shared {
+    /// A store whose guest is bounded in every way but time: set a deadline before each call.
+    pub(crate) fn store(&self, deadline: Duration) -> Store<Guarded> {
+        let mut store = Store::new(&self.wasmtime, Guarded::new(&self.limits, deadline));
+        store.limiter(|guarded| guarded);
+        store.set_hostcall_fuel(PASSED_BYTES_MAX);
+        store.set_max_component_handles(HANDLES_MAX);
+        store
+    }
+}
+
+/// The epoch at which a call that begins now is cut off, as a number of ticks from now.
+pub(crate) fn ticks(deadline: Duration) -> u64 {
+    // One more: the tick under way has already lost an unknown part of its millisecond.
+    u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX / 2).saturating_add(1)
+}
+
+/// Moves the epoch until it is dropped.
+struct Ticker {
+    /// Nothing is ever sent: the thread ends when this end is gone.
+    stop: Option<mpsc::Sender<std::convert::Infallible>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: wasmtime::Engine) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("policy-ticker".to_owned()).spawn(move || {
+            while stopped.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A ticker that panicked has ended too, and that is all that is asked of it here.
+            drop(thread.join());
+        }
+    }
+}

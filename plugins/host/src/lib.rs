@@ -1,0 +1,27 @@
+//! Runs policy components. The only crate that knows wasmtime.
+//!
+//! An [`Engine`] is made once per process, a [`Policy`] once per component and settings, and each worker
+//! thread keeps its own [`Instances`]. The caller passes the values of the declared [`Inputs`], flat and in
+//! order, and gets a decision whose every part has been checked, or a [`Fault`].
+//!
+//! The contract with the guests is `wit/plugin.wit`.
+
+mod decision;
+mod fault;
+mod limits;
+mod engine;
+mod load;
+mod schema;
+mod wasi;
+mod policy;
+mod call;
+mod checks;
+mod bindings;
+
+pub use call::Instances;
+pub use decision::{Inputs, RequestDecision, ResponseDecision, StoreDecision};
+pub use engine::{Engine, EngineError};
+pub use fault::{Fault, FaultKind};
+pub use limits::Limits;
+pub use load::LoadError;
+pub use policy::Policy;

@@ -1,0 +1,137 @@
+//! What a component gets for the WASI imports that every toolchain adds, used or not: nothing of the world.
+//!
+//! Standard error is heard, because a panic says there what went wrong. The environment is empty and the seed
+//! of hash tables fixed, because standard libraries ask for them on their own. All else traps with its name.
+
+use wasmtime::{
+    StoreContextMut,
+    component::{
+        Component, Linker, LinkerInstance, Resource, ResourceAny, ResourceType, Val,
+        types::{ComponentInstance, ComponentItem},
+    },
+};
+
+use crate::limits::Guarded;
+
+/// A guest called an import that is there only to satisfy its linker.
+#[derive(Debug, thiserror::Error)]
+#[error("called {0}, which policies are not granted")]
+pub(crate) struct Denied(String);
+
+/// All output streams and all other resources look the same: none of them leads anywhere.
+struct Nowhere;
+
+/// Defines every `wasi:` import of the component; gives the name of the first import that is none.
+pub(crate) fn link(
+    linker: &mut Linker<Guarded>,
+    engine: &wasmtime::Engine,
+    component: &Component,
+) -> wasmtime::Result<Result<(), String>> {
+    for (name, import) in component.component_type().imports(engine) {
+        match import.ty {
+            ComponentItem::ComponentInstance(interface) if name.starts_with("wasi:") => {
+                link_interface(&mut linker.instance(name)?, engine, name, &interface)?;
+            }
+            // Types alone, as every `use` of a WIT file adds them, carry no power.
+            ComponentItem::ComponentInstance(interface) if only_types(engine, &interface) => (),
+            ComponentItem::Type(_) => (),
+            ComponentItem::ComponentInstance(_)
+            | ComponentItem::ComponentFunc(_)
+            | ComponentItem::CoreFunc(_)
+            | ComponentItem::Module(_)
+            | ComponentItem::Component(_)
+            | ComponentItem::Resource(_) => return Ok(Err(name.to_owned())),
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn only_types(engine: &wasmtime::Engine, interface: &ComponentInstance) -> bool {
+    interface.exports(engine).all(|(_, export)| matches!(export.ty, ComponentItem::Type(_)))
+}
+
+fn link_interface(
+    linker: &mut LinkerInstance<'_, Guarded>,
+    engine: &wasmtime::Engine,
+    interface_name: &str,
+    interface: &ComponentInstance,
+) -> wasmtime::Result<()> {
+    let unversioned = interface_name.split('@').next().unwrap_or(interface_name);
+    for (name, export) in interface.exports(engine) {
+        match export.ty {
+            ComponentItem::ComponentFunc(_) => {
+                let answer = stand_in(unversioned, name);
+                let full_name = format!("{interface_name}#{name}");
+                linker.func_new(name, move |store, _, arguments, results| match answer {
+                    Some(answer) => answer(store, arguments, results),
+                    None => Err(Denied(full_name.clone()).into()),
+                })?;
+            }
+            ComponentItem::Resource(_) => {
+                linker.resource(name, ResourceType::host::<Nowhere>(), |_, _| Ok(()))?;
+            }
+            // Types need no definition, and WASI has none of the others.
+            ComponentItem::Type(_)
+            | ComponentItem::CoreFunc(_)
+            | ComponentItem::Module(_)
+            | ComponentItem::Component(_)
+            | ComponentItem::ComponentInstance(_) => (),
+        }
+    }
+    Ok(())
+}
+
+type StandIn = fn(StoreContextMut<'_, Guarded>, &[Val], &mut [Val]) -> wasmtime::Result<()>;
+
+/// The functions that answer instead of trapping.
+fn stand_in(interface: &str, function: &str) -> Option<StandIn> {
+    Some(match (interface, function) {
+        ("wasi:cli/environment", "get-environment" | "get-arguments")
+        | ("wasi:filesystem/preopens", "get-directories") => {
+            |_, _, results| answer(results, Val::List(Vec::new()))
+        }
+        ("wasi:cli/environment", "initial-cwd" | "get-initial-cwd")
+        | ("wasi:cli/terminal-stdin", "get-terminal-stdin")
+        | ("wasi:cli/terminal-stdout", "get-terminal-stdout")
+        | ("wasi:cli/terminal-stderr", "get-terminal-stderr") => {
+            |_, _, results| answer(results, Val::Option(None))
+        }
+        ("wasi:cli/stdout", "get-stdout") | ("wasi:cli/stderr", "get-stderr") => |store, _, results| {
+            let stream = ResourceAny::try_from_resource(Resource::<Nowhere>::new_own(0), store)?;
+            answer(results, Val::Resource(stream))
+        },
+        ("wasi:io/streams", "[method]output-stream.check-write") => {
+            |_, _, results| answer(results, Val::Result(Ok(Some(Box::new(Val::U64(WRITE_BYTES_MAX))))))
+        }
+        (
+            "wasi:io/streams",
+            "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush",
+        ) => |mut store, arguments, results| {
+            if let [_, Val::List(bytes)] = arguments {
+                let bytes = bytes
+                    .iter()
+                    .filter_map(|value| if let Val::U8(byte) = value { Some(*byte) } else { None });
+                store.data_mut().hear(bytes);
+            }
+            answer(results, Val::Result(Ok(None)))
+        },
+        ("wasi:io/streams", "[method]output-stream.flush" | "[method]output-stream.blocking-flush") => {
+            |_, _, results| answer(results, Val::Result(Ok(None)))
+        }
+        ("wasi:random/insecure-seed", "insecure-seed" | "get-insecure-seed") => {
+            |_, _, results| answer(results, Val::Tuple(vec![Val::U64(0), Val::U64(0)]))
+        }
+        _ => return None,
+    })
+}
+
+/// What a stream says it takes at once; WASI guarantees that 4,096 always fit.
+const WRITE_BYTES_MAX: u64 = 4_096;
+
+/// WASI's functions have one result or none.
+fn answer(results: &mut [Val], value: Val) -> wasmtime::Result<()> {
+    if let Some(result) = results.first_mut() {
+        *result = value;
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! `wit/plugin.wit` as Rust types, and the conversions from the SDK's own.
+//!
+//! A component must have all exports of its world, and a policy may leave one out: so each interface has a
+//! world of its own here, and the component's linker makes the union of those that are exported.
+
+pub mod setup {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package larder:sdk-setup; world setup { export larder:policy/setup@0.1.0; }",
+        world: "larder:sdk-setup/setup",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "__export_setup",
+    });
+
+    use crate::Policy;
+    pub use exports::larder::policy::setup::{Description, Guest, Inputs};
+
+    pub fn description<P: Policy>() -> Description {
+        Description {
+            name: P::NAME.to_owned(),
+            version: P::VERSION.to_owned(),
+            settings_schema: P::SETTINGS_SCHEMA.to_owned(),
+        }
+    }
+
+    impl From<crate::Inputs> for Inputs {
+        fn from(inputs: crate::Inputs) -> Self {
+            Self {
+                request_fields: inputs.request_fields,
+                query_parameters: inputs.query_parameters,
+                cookies: inputs.cookies,
+                captures: inputs.captures,
+                method: inputs.method,
+                path: inputs.path,
+                time: inputs.time,
+                response_fields: inputs.response_fields,
+            }
+        }
+    }
+}
+
+pub mod request {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package larder:sdk-request; world request { export larder:policy/request-policy@0.1.0; }",
+        world: "larder:sdk-request/request",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "__export_request",
+    });
+
+    use exports::larder::policy::request_policy;
+    pub use request_policy::{Guest, RequestDecision};
+
+    impl From<crate::RequestDecision> for RequestDecision {
+        fn from(decision: crate::RequestDecision) -> Self {
+            match decision {
+                crate::RequestDecision::LookUp(crate::LookUp { key_parts, tags }) => {
+                    Self::LookUp(request_policy::LookUp { key_parts, tags })
+                }
+                crate::RequestDecision::Pass(reason) => Self::Pass(reason),
+                crate::RequestDecision::Answer(crate::Answer { status, fields, body }) => {
+                    Self::Answer(request_policy::Answer { status, fields, body })
+                }
+            }
+        }
+    }
+}
+
+pub mod response {
+    use std::time::Duration;
+
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package larder:sdk-response; world response { export larder:policy/response-policy@0.1.0; }",
+        world: "larder:sdk-response/response",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "__export_response",
+    });
+
+    use exports::larder::policy::response_policy;
+    pub use response_policy::{Guest, ResponseDecision};
+
+    impl From<crate::ResponseDecision> for ResponseDecision {
+        fn from(decision: crate::ResponseDecision) -> Self {
+            match decision {
+                crate::ResponseDecision::DoNotStore(reason) => Self::DoNotStore(reason),
+                crate::ResponseDecision::Store(store) => Self::Store(response_policy::Store {
+                    ttl_ms: store.ttl.map(milliseconds),
+                    stale_while_revalidate_ms: store.stale_while_revalidate.map(milliseconds),
+                    stale_if_error_ms: store.stale_if_error.map(milliseconds),
+                    tags: store.tags,
+                    set_fields: store.set_fields,
+                    remove_fields: store.remove_fields,
+                }),
+            }
+        }
+    }
+
+    fn milliseconds(duration: Duration) -> u64 {
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The body of [`export!`](crate::export!).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($policy:ty, $($phase:ident),+) => {
+        const _: () = {
+            static SLOT: $crate::glue::Slot<$policy> = $crate::glue::Slot::new();
+
+            struct Component;
+
+            impl $crate::bindings::setup::Guest for Component {
+                fn describe() -> $crate::bindings::setup::Description {
+                    $crate::bindings::setup::description::<$policy>()
+                }
+
+                fn configure(settings: String) -> Result<$crate::bindings::setup::Inputs, String> {
+                    SLOT.configure(&settings).map(Into::into)
+                }
+            }
+
+            // The names of the exports mean something to a component's linker alone.
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::setup::__export_setup!(Component with_types_in $crate::bindings::setup);
+
+            $($crate::__export! { @$phase })+
+        };
+    };
+    (@request) => {
+        impl $crate::bindings::request::Guest for Component {
+            fn on_request(values: Vec<Option<String>>) -> $crate::bindings::request::RequestDecision {
+                SLOT.on_request(&values).into()
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::request::__export_request!(Component with_types_in $crate::bindings::request);
+    };
+    (@response) => {
+        impl $crate::bindings::response::Guest for Component {
+            fn on_response(
+                status: u16,
+                request_values: Vec<Option<String>>,
+                response_values: Vec<Option<String>>,
+            ) -> $crate::bindings::response::ResponseDecision {
+                SLOT.on_response(status, &request_values, &response_values).into()
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::response::__export_response!(Component with_types_in $crate::bindings::response);
+    };
+}

@@ -1,0 +1,128 @@
+//! Unit tests of a policy, natively: what a request has, by name, and the decision.
+//!
+//! Like the host, it passes only what the policy asked for.
+
+use crate::{
+    Inputs, Policy, RequestDecision, RequestPolicy, ResponseDecision, ResponsePolicy,
+    glue::{Configured, configure},
+};
+
+/// A policy under settings.
+pub struct Tester<P> {
+    configured: Configured<P>,
+    inputs: Inputs,
+}
+
+/// What a request, and its response, have.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    values: Vec<(Kind, String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Field,
+    Query,
+    Cookie,
+    Capture,
+    Method,
+    Path,
+    Time,
+    ResponseField,
+}
+
+impl<P: Policy> Tester<P> {
+    /// `settings` is JSON text. Fails as the policy would at load, apart from the check of the schema.
+    pub fn new(settings: &str) -> Result<Self, String> {
+        let (configured, inputs) = configure(settings)?;
+        Ok(Self { configured, inputs })
+    }
+
+    fn request_values(&self, given: &Given) -> Vec<Option<String>> {
+        let Inputs { request_fields, query_parameters, cookies, captures, method, path, time, .. } =
+            &self.inputs;
+        let mut values = Vec::new();
+        for (kind, names) in [
+            (Kind::Field, request_fields),
+            (Kind::Query, query_parameters),
+            (Kind::Cookie, cookies),
+            (Kind::Capture, captures),
+        ] {
+            values.extend(names.iter().map(|name| given.find(kind, name)));
+        }
+        for (kind, wanted) in [(Kind::Method, method), (Kind::Path, path), (Kind::Time, time)] {
+            values.extend(wanted.then(|| given.find(kind, "")));
+        }
+        values
+    }
+}
+
+impl<P: RequestPolicy> Tester<P> {
+    pub fn on_request(&self, given: &Given) -> RequestDecision {
+        self.configured.on_request(&self.request_values(given))
+    }
+}
+
+impl<P: ResponsePolicy> Tester<P> {
+    pub fn on_response(&self, status: u16, given: &Given) -> ResponseDecision {
+        let fields = self.inputs.response_fields.iter();
+        let response_values: Vec<_> = fields.map(|name| given.find(Kind::ResponseField, name)).collect();
+        self.configured.on_response(status, &self.request_values(given), &response_values)
+    }
+}
+
+impl Given {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[must_use]
+    pub fn field(self, name: &str, value: &str) -> Self {
+        self.with(Kind::Field, &name.to_ascii_lowercase(), value)
+    }
+
+    #[must_use]
+    pub fn query_parameter(self, name: &str, value: &str) -> Self {
+        self.with(Kind::Query, name, value)
+    }
+
+    #[must_use]
+    pub fn cookie(self, name: &str, value: &str) -> Self {
+        self.with(Kind::Cookie, name, value)
+    }
+
+    #[must_use]
+    pub fn capture(self, name: &str, value: &str) -> Self {
+        self.with(Kind::Capture, name, value)
+    }
+
+    #[must_use]
+    pub fn method(self, method: &str) -> Self {
+        self.with(Kind::Method, "", method)
+    }
+
+    #[must_use]
+    pub fn path(self, path: &str) -> Self {
+        self.with(Kind::Path, "", path)
+    }
+
+    #[must_use]
+    pub fn time(self, seconds: u64) -> Self {
+        self.with(Kind::Time, "", &seconds.to_string())
+    }
+
+    #[must_use]
+    pub fn response_field(self, name: &str, value: &str) -> Self {
+        self.with(Kind::ResponseField, &name.to_ascii_lowercase(), value)
+    }
+
+    fn with(mut self, kind: Kind, name: &str, value: &str) -> Self {
+        self.values.push((kind, name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn find(&self, kind: Kind, name: &str) -> Option<String> {
+        let found = self.values.iter().find(|(of, known, _)| *of == kind && known == name);
+        found.map(|(_, _, value)| value.clone())
+    }
+}

@@ -1,0 +1,304 @@
+//! The admin listener: health, metrics, status, purge, reload. Apart from the clients' listeners, so that a
+//! purge is never possible on a public one; `admin/client.rs` is the other side, for the command line.
+
+pub mod client;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE},
+};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use crate::{
+    config::Admin,
+    invalidations::Subject,
+    live::Proxy,
+    observe::metrics::{Gauges, hits_and_requests, prometheus},
+    reload::Reloader,
+    request::Target,
+};
+
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Connections at one time; an operator and a few scrapers need no more.
+const MAX_CONNECTIONS: usize = 64;
+const HEAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What the admin listener speaks about.
+pub struct AdminService {
+    pub proxy: Arc<Proxy>,
+    pub reloader: Arc<Reloader>,
+    pub config: Admin,
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// A purge as it is asked for.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PurgeRequest {
+    pub tags: Vec<String>,
+    pub urls: Vec<String>,
+}
+
+/// Answered when no later request can see what was purged.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct PurgeAnswer {
+    /// The number of the last purge of this call, in the order of all purges.
+    pub purge: u64,
+    pub tags: usize,
+    pub urls: usize,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+/// Serves until it is dropped.
+pub async fn serve(service: Arc<AdminService>, listener: TcpListener) {
+    let permits = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("admin: accept: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let service = Arc::clone(&service);
+        tokio::spawn(async move {
+            let answering = service_fn(|request| {
+                let service = Arc::clone(&service);
+                async move { Ok::<_, std::convert::Infallible>(service.answer(request).await) }
+            });
+            let serving = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), answering);
+            if let Err(error) = serving.await {
+                tracing::debug!("admin: {error}");
+            }
+            drop(permit);
+        });
+    }
+}
+
+impl AdminService {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        if let Err(refused) = self.admit(request.headers()) {
+            return *refused;
+        }
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let wanted = match path {
+            "/healthz" | "/readyz" | "/metrics" | "/api/status" => Method::GET,
+            "/api/purge" | "/api/reload" => Method::POST,
+            _ => return text(StatusCode::NOT_FOUND, "no such page; try /api/status\n".to_owned()),
+        };
+        if parts.method != wanted && !(wanted == Method::GET && parts.method == Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {wanted}\n"));
+            if let Ok(allowed) = HeaderValue::from_str(wanted.as_str()) {
+                response.headers_mut().insert(ALLOW, allowed);
+            }
+            return response;
+        }
+        match path {
+            "/metrics" => self.metrics(),
+            "/api/status" => json(StatusCode::OK, &self.status()),
+            "/api/purge" => match self.purge(body).await {
+                Ok(answer) => json(StatusCode::OK, &answer),
+                Err((status, why)) => text(status, why),
+            },
+            "/api/reload" => self.reload().await,
+            // Listening at all means both: sockets are open and a configuration serves.
+            _ => text(StatusCode::OK, "ok\n".to_owned()),
+        }
+    }
+
+    /// Who may speak here. A page in a browser on this machine may not: it would come with a foreign `Host`
+    /// (DNS rebinding) or a foreign `Origin`.
+    fn admit(&self, fields: &HeaderMap) -> Result<(), Box<Answer>> {
+        let refuse = |status, why: &str| Err(Box::new(text(status, format!("{why}\n"))));
+        let mut hosts = fields.get_all(HOST).iter();
+        let (Some(Ok(host)), None) = (hosts.next().map(HeaderValue::to_str), hosts.next()) else {
+            return refuse(StatusCode::BAD_REQUEST, "exactly one Host field is needed");
+        };
+        if let Some(token) = &self.config.token {
+            let offered = fields.get(AUTHORIZATION).and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
+            if !offered.is_some_and(|offered| token.matches(offered)) {
+                let mut response = text(StatusCode::UNAUTHORIZED, "a bearer token is needed\n".to_owned());
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                return Err(Box::new(response));
+            }
+        } else if !is_loopback_name(host) {
+            return refuse(StatusCode::FORBIDDEN, "this listener is spoken to as localhost or 127.0.0.1");
+        }
+        let is_foreign = |origin: &HeaderValue| {
+            origin.to_str().ok().and_then(|o| o.strip_prefix("http://")).is_none_or(|own| own != host)
+        };
+        if fields.get_all(ORIGIN).iter().any(is_foreign) {
+            return refuse(StatusCode::FORBIDDEN, "not from a page of another origin");
+        }
+        Ok(())
+    }
+
+    fn metrics(&self) -> Answer {
+        let proxy = &self.proxy;
+        let gauges = Gauges {
+            cache_bytes: proxy.memory.weight_bytes(),
+            cache_capacity_bytes: proxy.memory.capacity_bytes(),
+            cache_keys: proxy.memory.len(),
+            tag_cells: proxy.invalidations.len(),
+            configuration_generation: proxy.generation(),
+            reload_failures: proxy.reload_failures.load(std::sync::atomic::Ordering::Relaxed),
+        };
+        let mut response = text(StatusCode::OK, prometheus(&proxy.worker_metrics(), &gauges));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+
+    fn status(&self) -> Status {
+        let live = self.proxy.live();
+        let (hits, requests) = hits_and_requests(&self.proxy.worker_metrics());
+        let policy_of = |at: usize| live.policies.get(at).and_then(Option::as_ref);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            generation: live.generation,
+            configuration: self.reloader.file().map(|file| file.display().to_string()),
+            last_reload_failure: self.reloader.last_failure(),
+            listen: self.addresses.iter().map(SocketAddr::to_string).collect(),
+            workers: live.config.workers.get(),
+            requests,
+            hits,
+            cache: CacheStatus {
+                bytes: self.proxy.memory.weight_bytes(),
+                capacity_bytes: self.proxy.memory.capacity_bytes(),
+                keys: self.proxy.memory.len(),
+            },
+            fetches_under_way: self.proxy.fills.under_way(),
+            routes: live
+                .config
+                .routes
+                .iter()
+                .enumerate()
+                .map(|(at, route)| RouteStatus {
+                    name: route.name.as_str().to_owned(),
+                    upstream: live.config.upstreams[route.upstream].name.as_str().to_owned(),
+                    policy: policy_of(at).map(|live| live.policy.label().to_string()),
+                })
+                .collect(),
+        }
+    }
+
+    /// Everything is checked before anything is purged: one bad URL purges nothing.
+    async fn purge(&self, body: Incoming) -> Result<PurgeAnswer, (StatusCode, String)> {
+        let bad = |why: String| (StatusCode::BAD_REQUEST, format!("{why}\n"));
+        let bytes = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                let why = format!("a purge is at most {MAX_BODY_BYTES} bytes; send several\n");
+                return Err((StatusCode::PAYLOAD_TOO_LARGE, why));
+            }
+            Err(error) => return Err(bad(error.to_string())),
+        };
+        let wanted: PurgeRequest = serde_json::from_slice(&bytes).map_err(|error| {
+            bad(format!(
+                "{error}; write for example {{\"tags\": [\"user:42\"], \"urls\": [\"http://host/path\"]}}"
+            ))
+        })?;
+        if wanted.tags.is_empty() && wanted.urls.is_empty() {
+            return Err(bad("nothing to purge: name tags or urls".to_owned()));
+        }
+        if let Some(tag) = wanted.tags.iter().find(|tag| !caching::tags::is_tag(tag.as_bytes())) {
+            return Err(bad(format!("{tag:?} is not a tag: visible ASCII without commas")));
+        }
+        let targets = wanted
+            .urls
+            .iter()
+            .map(|url| Target::of_url(url).map_err(|why| bad(format!("{url:?}: {why}"))))
+            .collect::<Result<Vec<_>, _>>()?;
+        let tags = wanted.tags.iter().map(|tag| Subject::Tag(tag.as_bytes()));
+        let urls = targets
+            .iter()
+            .map(|target| Subject::Url { host: target.host(), target: target.path_and_query().as_str() });
+        let purge = tags
+            .chain(urls)
+            .map(|subject| self.proxy.invalidations.purge(subject).number())
+            .max()
+            .unwrap_or_default();
+        tracing::info!(purge, tags = wanted.tags.len(), urls = wanted.urls.len(), "purged");
+        Ok(PurgeAnswer { purge, tags: wanted.tags.len(), urls: wanted.urls.len() })
+    }
+
+    async fn reload(&self) -> Answer {
+        let reloader = Arc::clone(&self.reloader);
+        match tokio::task::spawn_blocking(move || reloader.reload()).await {
+            Ok(Ok(reloaded)) => json(StatusCode::OK, &reloaded),
+            Ok(Err(refused)) => text(StatusCode::UNPROCESSABLE_ENTITY, format!("{refused}\n")),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the reload panicked\n".to_owned()),
+        }
+    }
+}
+
+/// `GET /api/status`.
+#[derive(Debug, Serialize)]
+struct Status {
+    version: &'static str,
+    generation: u64,
+    configuration: Option<String>,
+    last_reload_failure: Option<String>,
+    listen: Vec<String>,
+    workers: usize,
+    requests: u64,
+    hits: u64,
+    cache: CacheStatus,
+    fetches_under_way: usize,
+    routes: Vec<RouteStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct CacheStatus {
+    bytes: u64,
+    capacity_bytes: u64,
+    keys: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct RouteStatus {
+    name: String,
+    upstream: String,
+    policy: Option<String>,
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let name = match host.rfind(':') {
+        Some(at) if !host.ends_with(']') => &host[..at],
+        _ => host,
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn text(status: StatusCode, text: String) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    match serde_json::to_string_pretty(value) {
+        Ok(body) => {
+            let mut response = text(status, body + "\n");
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}

@@ -1,0 +1,223 @@
+//! A body that is still coming in, read by any number of clients, on any worker, each at its own pace.
+//!
+//! While it may still be stored, all of it is kept. Once it has proven too large, only what some reader has yet
+//! to read is kept, and the fetch waits for the slowest. It ends in one way for everybody: whole, or failed.
+//! Next: `coalesce.rs` for who may read it.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+
+use crate::error::Error;
+
+/// How far the fetch may run ahead of the slowest reader once the body is not kept any more.
+const WINDOW_BYTES: usize = 1024 * 1024;
+
+#[derive(Debug, Default)]
+pub struct Arriving {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    /// Number of chunks that were dropped in front of `chunks`.
+    dropped: usize,
+    buffered_bytes: usize,
+    total_bytes: usize,
+    is_kept: bool,
+    end: Option<End>,
+    readers: slab::Slab<ReaderState>,
+    writer: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    Failed,
+}
+
+#[derive(Debug, Default)]
+struct ReaderState {
+    /// The chunk it reads next, counted from the first of the body.
+    next: usize,
+    waker: Option<Waker>,
+}
+
+impl Arriving {
+    pub fn new() -> Arc<Arriving> {
+        Arc::new(Arriving { state: Mutex::new(State { is_kept: true, ..State::default() }) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whole after each statement below, so a panic of another thread does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A reader from the first byte on; `None` if that byte is gone already.
+    pub fn reader(self: &Arc<Self>) -> Option<Reader> {
+        let mut state = self.lock();
+        if state.dropped > 0 || !state.is_kept {
+            return None;
+        }
+        let id = state.readers.insert(ReaderState::default());
+        Some(Reader { arriving: Arc::clone(self), id })
+    }
+
+    /// Adds what came. Returns how many bytes there are now.
+    pub fn push(&self, chunk: Bytes) -> usize {
+        let mut state = self.lock();
+        state.total_bytes += chunk.len();
+        state.buffered_bytes += chunk.len();
+        state.chunks.push_back(chunk);
+        state.drop_what_all_have_read();
+        state.wake_readers();
+        state.total_bytes
+    }
+
+    /// It will not be stored: from now on keep only what is yet to be read, and let nobody join.
+    pub fn stop_keeping(&self) {
+        let mut state = self.lock();
+        state.is_kept = false;
+        state.drop_what_all_have_read();
+    }
+
+    /// Waits until there is room for more. Ready at once while everything is kept. `Err`: nobody reads it and
+    /// nothing keeps it, so there is no use in fetching on.
+    pub async fn room(&self) -> Result<(), NobodyReads> {
+        std::future::poll_fn(|context| {
+            let mut state = self.lock();
+            if state.is_kept {
+                return Poll::Ready(Ok(()));
+            }
+            if state.readers.is_empty() {
+                return Poll::Ready(Err(NobodyReads));
+            }
+            if state.buffered_bytes < WINDOW_BYTES {
+                return Poll::Ready(Ok(()));
+            }
+            state.writer = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Ends it whole and returns all of it in one piece of its own, if it was kept.
+    pub fn finish(&self) -> Option<Bytes> {
+        let mut state = self.lock();
+        state.end = Some(End::Whole);
+        let kept = state.is_kept.then(|| {
+            // Copied even if it is one piece: that piece is a slice of a larger read buffer, which would stay
+            // in memory uncounted.
+            let mut whole = BytesMut::with_capacity(state.total_bytes);
+            state.chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+            whole.freeze()
+        });
+        state.wake_readers();
+        kept
+    }
+
+    /// Ends it broken, unless it has ended.
+    pub fn fail(&self) {
+        let mut state = self.lock();
+        state.end.get_or_insert(End::Failed);
+        state.wake_readers();
+    }
+}
+
+/// The last reader of a body that is not kept has gone.
+#[derive(Debug, Clone, Copy)]
+pub struct NobodyReads;
+
+impl State {
+    fn wake_readers(&mut self) {
+        for (_, reader) in &mut self.readers {
+            if let Some(waker) = reader.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn drop_what_all_have_read(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        let all_have_read = self.readers.iter().map(|(_, reader)| reader.next).min();
+        let keep_from = all_have_read.unwrap_or(self.dropped + self.chunks.len());
+        while self.dropped < keep_from {
+            let Some(chunk) = self.chunks.pop_front() else { break };
+            self.dropped += 1;
+            self.buffered_bytes -= chunk.len();
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+}
+
+/// One client's way through the body.
+#[derive(Debug)]
+pub struct Reader {
+    arriving: Arc<Arriving>,
+    id: usize,
+}
+
+impl Reader {
+    /// `None` at the end of a whole body, an error at the end of a broken one.
+    pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let mut state = self.arriving.lock();
+        let dropped = state.dropped;
+        let reader = &mut state.readers[self.id];
+        let next = reader.next;
+        reader.waker = None;
+        if let Some(chunk) = state.chunks.get(next - dropped).cloned() {
+            state.readers[self.id].next += 1;
+            state.drop_what_all_have_read();
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match state.end {
+            Some(End::Whole) => Poll::Ready(None),
+            Some(End::Failed) => Poll::Ready(Some(Err(Error::BodyEndedEarly))),
+            None => {
+                state.readers[self.id].waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.arriving.lock();
+        state.readers.remove(self.id);
+        state.drop_what_all_have_read();
+    }
+}
+
+/// Ends the body broken if its fetch goes away without having ended it.
+#[derive(Debug)]
+pub struct FailOnDrop(pub Arc<Arriving>);
+
+impl Drop for FailOnDrop {
+    fn drop(&mut self) {
+        self.0.fail();
+    }
+}
+
+impl http_body::Body for Reader {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.get_mut().poll_chunk(context)
+    }
+}

@@ -1,0 +1,238 @@
+//! One fetch per key. The first request gets a [`FetchPermit`]; the others wait until its response head is
+//! there, and then are fed from the body while it arrives, or look again and go on their own.
+//!
+//! A permit ends in one of three ways, and if it is dropped anywhere, it has failed: nobody waits for ever. What
+//! may not be shared (private, with a cookie, an error) never reaches a follower: it sees only responses that
+//! were judged storable, and judges them once more for itself. Must not know how to fetch. Next: `fetch.rs`.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use caching::time::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    invalidations::{FetchMark, Sequence},
+    lookup::{self, Found, Reusable},
+    memory::Stored,
+    observe::{Forward, Outcome},
+    policy::{CacheUse, Plan},
+    request::Request,
+    worker::Worker,
+};
+
+/// How long it is remembered that a key brought nothing to share.
+const HIT_FOR_MISS: Duration = Duration::from_secs(120);
+const REMEMBERED_KEYS: usize = 64 * 1024;
+const SHARDS: usize = 64;
+
+/// The fetches under way, and the keys that are not worth waiting for. Shared by all workers.
+#[derive(Debug)]
+pub struct Fills {
+    shards: Box<[Mutex<HashMap<Arc<[u8]>, Arc<Fill>>>]>,
+    unshareable: quick_cache::sync::Cache<u64, Timestamp>,
+    hasher: RandomState,
+}
+
+/// One fetch that others may wait for.
+#[derive(Debug)]
+struct Fill {
+    state: watch::Sender<State>,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    Pending,
+    /// The head is there and storable; the body arrives, or is there.
+    Ready(Arc<Stored>),
+    /// Nothing to share, or it failed.
+    Over,
+}
+
+/// What a request is to do now.
+pub enum Turn {
+    Fetch(FetchPermit),
+    /// Another request's fetch answers this one too.
+    Follow(Reusable),
+    /// That fetch brought nothing for this request. At most once: after it, `join` answers `Fetch`.
+    LookAgain,
+}
+
+/// The right, and the duty, to fetch. Dropped without an end, it has failed.
+#[derive(Debug)]
+pub struct FetchPermit {
+    pub why: Forward,
+    pub stale: Option<Arc<Stored>>,
+    pub may_store: bool,
+    mark: FetchMark,
+    registered: Option<Registered>,
+}
+
+#[derive(Debug)]
+struct Registered {
+    fills: Arc<Fills>,
+    key: Arc<[u8]>,
+    fill: Arc<Fill>,
+}
+
+impl Default for Fills {
+    fn default() -> Fills {
+        Fills {
+            shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
+            unshareable: quick_cache::sync::Cache::new(REMEMBERED_KEYS),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+/// Gives the permit to fetch, or waits for the fetch that is under way.
+pub async fn join(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    why: Forward,
+    stale: Option<Arc<Stored>>,
+    has_waited: bool,
+) -> Turn {
+    if has_waited || plan.cache != CacheUse::Use || is_unshareable(worker, plan) {
+        return Turn::Fetch(alone(worker, plan, why, stale));
+    }
+    let mut followed = match begin(worker, plan, why, stale.clone()) {
+        Begin::First(permit) => {
+            // Another fetch may have ended between our look and our turn.
+            return match lookup::stored(worker, request, plan) {
+                Found::Reusable(reusable) => Turn::Follow(reusable),
+                Found::Forward { .. } => Turn::Fetch(permit),
+            };
+        }
+        Begin::Follow(followed) => followed,
+    };
+    if followed.waiting() > plan.routed.view.live.config.limits.max_waiters {
+        return Turn::Fetch(alone(worker, plan, why, stale));
+    }
+    match followed.head().await {
+        Some(stored) if stored.selecting.matches(&request.fields) => {
+            match lookup::judge(worker, plan, &stored) {
+                Found::Reusable(reusable) => {
+                    Turn::Follow(Reusable { outcome: Outcome::Collapsed, ..reusable })
+                }
+                Found::Forward { .. } => Turn::LookAgain,
+            }
+        }
+        Some(_) | None => Turn::LookAgain,
+    }
+}
+
+/// The permit to refresh in the background, unless somebody does already.
+pub fn refresh(worker: &Worker, plan: &Plan, stale: Arc<Stored>) -> Option<FetchPermit> {
+    match begin(worker, plan, Forward::Stale, Some(stale)) {
+        Begin::First(permit) => Some(permit),
+        Begin::Follow(_) => None,
+    }
+}
+
+enum Begin {
+    First(FetchPermit),
+    Follow(Followed),
+}
+
+struct Followed {
+    fill: Arc<Fill>,
+    state: watch::Receiver<State>,
+}
+
+impl Followed {
+    fn waiting(&self) -> usize {
+        self.fill.state.receiver_count()
+    }
+
+    async fn head(&mut self) -> Option<Arc<Stored>> {
+        match self.state.wait_for(|state| !matches!(state, State::Pending)).await.as_deref() {
+            Ok(State::Ready(stored)) => Some(Arc::clone(stored)),
+            Ok(State::Pending | State::Over) | Err(_) => None,
+        }
+    }
+}
+
+fn begin(worker: &Worker, plan: &Plan, why: Forward, stale: Option<Arc<Stored>>) -> Begin {
+    let fills = &worker.proxy.fills;
+    let key: Arc<[u8]> = plan.key.as_slice().into();
+    let mut shard = fills.shard(&key);
+    match shard.entry(key) {
+        Entry::Occupied(known) => {
+            let fill = Arc::clone(known.get());
+            let state = fill.state.subscribe();
+            Begin::Follow(Followed { fill, state })
+        }
+        Entry::Vacant(vacant) => {
+            let fill = Arc::new(Fill { state: watch::Sender::new(State::Pending) });
+            let key = Arc::clone(vacant.key());
+            vacant.insert(Arc::clone(&fill));
+            drop(shard);
+            let registered = Registered { fills: Arc::clone(fills), key, fill };
+            let mark = worker.proxy.invalidations.begin_fetch();
+            Begin::First(FetchPermit { why, stale, may_store: true, mark, registered: Some(registered) })
+        }
+    }
+}
+
+/// A permit that nobody waits for.
+fn alone(worker: &Worker, plan: &Plan, why: Forward, stale: Option<Arc<Stored>>) -> FetchPermit {
+    let mark = worker.proxy.invalidations.begin_fetch();
+    FetchPermit { why, stale, may_store: plan.cache == CacheUse::Use, mark, registered: None }
+}
+
+fn is_unshareable(worker: &Worker, plan: &Plan) -> bool {
+    let fills = &worker.proxy.fills;
+    let until = fills.unshareable.get(&fills.hasher.hash_one(plan.key.as_slice()));
+    until.is_some_and(|until| worker.proxy.clock.now() < until)
+}
+
+impl Fills {
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, HashMap<Arc<[u8]>, Arc<Fill>>> {
+        let shard = &self.shards[self.hasher.hash_one(key) as usize % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requests for this key need not wait for each other for a while.
+    pub fn remember_unshareable(&self, key: &[u8], now: Timestamp) {
+        self.unshareable.insert(self.hasher.hash_one(key), now + HIT_FOR_MISS);
+    }
+
+    /// Fetches under way that others may wait for.
+    pub fn under_way(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+}
+
+impl FetchPermit {
+    /// When this fetch began, in the order of purges.
+    pub fn began(&self) -> Sequence {
+        self.mark.sequence()
+    }
+
+    /// The head is storable: followers may have it. The permit stays until the body is there, so that those
+    /// who come later find it too.
+    pub fn share(&self, stored: &Arc<Stored>) {
+        if let Some(registered) = &self.registered {
+            registered.fill.state.send_replace(State::Ready(Arc::clone(stored)));
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.fills.shard(&self.key).remove(&self.key);
+        self.fill.state.send_if_modified(|state| {
+            let is_pending = matches!(state, State::Pending);
+            if is_pending {
+                *state = State::Over;
+            }
+            is_pending
+        });
+    }
+}

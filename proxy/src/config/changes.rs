@@ -1,0 +1,190 @@
+//! What a reload changed, in words: for `larder reload` and the log.
+//!
+//! Each part of a configuration is put into words as facts, a key and a value, and the facts of old and new are
+//! compared: a key that is added to a part is named here once, in its list of facts.
+
+use std::fmt::{Display, Write as _};
+use std::time::Duration;
+
+use super::units::{duration_text, size_text};
+use super::{Admin, Cache, Config, Limits, Route, Upstream};
+
+type Facts = Vec<(&'static str, String)>;
+
+impl Config {
+    /// A line for each difference; empty if `new` says the same.
+    #[must_use]
+    pub fn describe_changes(&self, new: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        compare("", &self.own_facts(), &new.own_facts(), &mut lines);
+        compare("admin.", &self.admin.facts(), &new.admin.facts(), &mut lines);
+        if self.admin.token != new.admin.token {
+            lines.push("admin.token: changed".to_owned());
+        }
+        compare("cache.", &self.cache.facts(), &new.cache.facts(), &mut lines);
+        compare("limits.", &self.limits.facts(), &new.limits.facts(), &mut lines);
+        let upstreams = |config: &Self| -> Vec<(String, Facts)> {
+            config.upstreams.iter().map(|upstream| (upstream.name.to_string(), upstream.facts())).collect()
+        };
+        compare_named("upstream", &upstreams(self), &upstreams(new), &mut lines);
+        let routes = |config: &Self| -> Vec<(String, Facts)> {
+            config.routes.iter().map(|route| (route.name.to_string(), route.facts(config))).collect()
+        };
+        compare_named("route", &routes(self), &routes(new), &mut lines);
+        if order(self, new) != order(new, self) {
+            lines.push(format!("routes: now in the order {}", order(new, self).join(", ")));
+        }
+        lines
+    }
+
+    /// A line for each difference that only a new process can follow: sockets and threads are made once.
+    #[must_use]
+    pub fn needs_restart(&self, new: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        compare("", &self.fixed_facts(), &new.fixed_facts(), &mut lines);
+        lines
+    }
+
+    fn own_facts(&self) -> Facts {
+        vec![
+            ("listen", listed(&self.listen)),
+            ("workers", self.workers.to_string()),
+            ("access_log", self.access_log.to_string()),
+        ]
+    }
+
+    fn fixed_facts(&self) -> Facts {
+        vec![
+            ("listen", listed(&self.listen)),
+            ("workers", self.workers.to_string()),
+            ("admin.listen", self.admin.listen_text()),
+        ]
+    }
+}
+
+impl Admin {
+    fn facts(&self) -> Facts {
+        vec![("listen", self.listen_text())]
+    }
+
+    fn listen_text(&self) -> String {
+        self.listen.map_or_else(|| "off".to_owned(), |address| address.to_string())
+    }
+}
+
+impl Cache {
+    fn facts(&self) -> Facts {
+        vec![("memory", size_text(self.memory_bytes)), ("max_response", size_text(self.max_response_bytes))]
+    }
+}
+
+impl Limits {
+    fn facts(&self) -> Facts {
+        let Self {
+            head_timeout,
+            idle_timeout,
+            drain_timeout,
+            max_head_bytes,
+            max_fields,
+            max_request_body_bytes,
+            max_connections,
+            max_waiters,
+        } = self;
+        vec![
+            ("head_timeout", duration_text(*head_timeout)),
+            ("idle_timeout", duration_text(*idle_timeout)),
+            ("drain_timeout", duration_text(*drain_timeout)),
+            ("max_head", size_text(u64::try_from(*max_head_bytes).unwrap_or(u64::MAX))),
+            ("max_fields", max_fields.to_string()),
+            ("max_request_body", size_text(*max_request_body_bytes)),
+            ("max_connections", max_connections.to_string()),
+            ("max_waiters", max_waiters.to_string()),
+        ]
+    }
+}
+
+impl Upstream {
+    fn facts(&self) -> Facts {
+        let Self {
+            name: _,
+            servers,
+            connect_timeout,
+            response_timeout,
+            read_timeout,
+            max_idle,
+            idle_timeout,
+            max_connections,
+        } = self;
+        vec![
+            ("servers", listed(servers)),
+            ("connect_timeout", duration_text(*connect_timeout)),
+            ("response_timeout", duration_text(*response_timeout)),
+            ("read_timeout", duration_text(*read_timeout)),
+            ("max_idle", max_idle.to_string()),
+            ("idle_timeout", duration_text(*idle_timeout)),
+            ("max_connections", max_connections.to_string()),
+        ]
+    }
+}
+
+impl Route {
+    fn facts(&self, config: &Config) -> Facts {
+        let Self { name: _, matcher, upstream, cache, tags, policy } = self;
+        let upstream = config.upstreams.get(*upstream).map_or("", |upstream| upstream.name.as_str());
+        let ttl = |ttl: Option<Duration>| ttl.map_or_else(unset, duration_text);
+        let policy = policy.as_ref();
+        vec![
+            ("match", matcher.to_string()),
+            ("upstream", upstream.to_owned()),
+            ("cache", if cache.enabled { "on" } else { "off" }.to_owned()),
+            ("cache.ttl", ttl(cache.ttl)),
+            ("cache.default_ttl", ttl(cache.default_ttl)),
+            ("cache.min_ttl", ttl(cache.min_ttl)),
+            ("cache.max_ttl", ttl(cache.max_ttl)),
+            ("cache.stale_while_revalidate", ttl(cache.stale_while_revalidate)),
+            ("cache.stale_if_error", ttl(cache.stale_if_error)),
+            ("tags", if tags.is_empty() { unset() } else { listed(tags) }),
+            ("policy.component", policy.map_or_else(unset, |policy| policy.component.display().to_string())),
+            ("policy.settings", policy.map_or_else(unset, |policy| policy.settings.to_string())),
+            ("policy.on_fault", policy.map_or_else(unset, |policy| policy.on_fault.to_string())),
+        ]
+    }
+}
+
+fn compare(path: &str, old: &Facts, new: &Facts, lines: &mut Vec<String>) {
+    for ((key, before), (_, after)) in old.iter().zip(new).filter(|(old, new)| old != new) {
+        lines.push(format!("{path}{key}: {before} -> {after}"));
+    }
+}
+
+fn compare_named(kind: &str, old: &[(String, Facts)], new: &[(String, Facts)], lines: &mut Vec<String>) {
+    let find = |list: &[(String, Facts)], name: &str| list.iter().position(|(other, _)| other == name);
+    for (name, _) in old.iter().filter(|(name, _)| find(new, name).is_none()) {
+        lines.push(format!("{kind} {name:?}: removed"));
+    }
+    for (name, after) in new {
+        match find(old, name).and_then(|index| old.get(index)) {
+            Some((_, before)) => compare(&format!("{kind} {name:?}: "), before, after, lines),
+            None => lines.push(format!("{kind} {name:?}: added")),
+        }
+    }
+}
+
+/// Names of the routes that both have, in the order of `of`.
+fn order<'c>(of: &'c Config, other: &Config) -> Vec<&'c str> {
+    let is_in_both = |route: &&Route| other.routes.iter().any(|also| also.name == route.name);
+    of.routes.iter().filter(is_in_both).map(|route| route.name.as_str()).collect()
+}
+
+fn unset() -> String {
+    "not set".to_owned()
+}
+
+fn listed(items: &[impl Display]) -> String {
+    let mut text = String::new();
+    for item in items {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}{item}", if text.is_empty() { "" } else { " " });
+    }
+    text
+}

@@ -1,0 +1,293 @@
+//! The sections `[[route]]`: what each matches, where it goes, and how it is cached.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Map, Number};
+use toml::de::{DeTable, DeValue};
+
+use super::super::section::kind;
+use super::super::{BadValue, OnFault, PathPattern, PolicyUse, TagTemplate};
+use super::{CacheRules, MAX_ROUTES, Matcher, Named, Route, RouteName, Section, Value, quoted, suggestion};
+
+/// Freshness counts in whole seconds up to this (RFC 9111, section 1.2.2).
+const ANY_TIME: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1 << 31);
+/// A response carries these and the upstream's own; each costs a comparison at every lookup.
+const MAX_TAGS: usize = 16;
+/// Hosts or methods of one route.
+const MAX_LISTED: usize = 100;
+/// Settings are parameters of a policy, not data.
+const MAX_SETTINGS_BYTES: usize = 64 << 10;
+
+/// Of a file without routes.
+pub(super) fn default_route() -> Route {
+    Route {
+        name: RouteName::default_name(),
+        matcher: Matcher::default(),
+        upstream: 0,
+        cache: CacheRules::UPSTREAM_DECIDES,
+        tags: Vec::new(),
+        policy: None,
+    }
+}
+
+pub(super) fn routes(
+    value: &Value<'_>,
+    upstreams: &[Named],
+    file: &Path,
+    warnings: &mut Vec<String>,
+) -> Vec<Route> {
+    let Some(items) = value.list(MAX_ROUTES) else { return Vec::new() };
+    if items.is_empty() {
+        value.fault("lists no route; leave it out to have one that takes everything");
+    }
+    let is_only = items.len() == 1;
+    let mut routes: Vec<Route> = Vec::new();
+    for item in &items {
+        let Some(mut section) = item.section() else { continue };
+        let name = match section.get("name") {
+            Some(value) => value.parse::<RouteName>("\"users\"").inspect(|name| {
+                if routes.iter().any(|other| other.name == *name) {
+                    value.fault(format!("there are two routes {:?}", name.as_str()));
+                }
+                section.rename(format!("route {:?}", name.as_str()));
+            }),
+            None if is_only => None,
+            None => {
+                section.fault("name", "missing; with more than one route each needs a name");
+                None
+            }
+        };
+        let route = route(section, name.unwrap_or_else(RouteName::default_name), upstreams, file, warnings);
+        if let Some(earlier) = routes.iter().find(|earlier| earlier.matcher.covers(&route.matcher)) {
+            warnings.push(format!(
+                "route {:?}: never reached, route {:?} before it takes everything that it matches",
+                route.name.as_str(),
+                earlier.name.as_str()
+            ));
+        }
+        routes.push(route);
+    }
+    routes
+}
+
+fn route(
+    mut section: Section<'_>,
+    name: RouteName,
+    upstreams: &[Named],
+    file: &Path,
+    warnings: &mut Vec<String>,
+) -> Route {
+    let matcher = section.get("match").and_then(|value| value.section());
+    let matcher = matcher.map(|section| self::matcher(section, &name, warnings));
+    // A faulty pattern is one fault; tags are not blamed for its captures.
+    let is_path_known = matcher.as_ref().is_none_or(|(_, is_path_known)| *is_path_known);
+    let matcher = matcher.map(|(matcher, _)| matcher).unwrap_or_default();
+    let upstream = upstream_index(&mut section, upstreams);
+    let cache = section.get("cache").map_or(CacheRules::UPSTREAM_DECIDES, |value| cache_rules(&value));
+    let tags = section.get("tags").filter(|_| is_path_known);
+    let tags = tags.map(|value| tags_of(&value, matcher.path.as_ref())).unwrap_or_default();
+    let policy =
+        section.get("policy").and_then(|value| value.section()).and_then(|section| policy(section, file));
+    section.finish();
+    Route { name, matcher, upstream, cache, tags, policy }
+}
+
+/// The bool is false if there is a path that could not be read.
+fn matcher(mut section: Section<'_>, route: &RouteName, warnings: &mut Vec<String>) -> (Matcher, bool) {
+    let mut matcher = Matcher::default();
+    for item in listed(section.get("hosts")) {
+        matcher.hosts.extend(item.parse("\"api.example.com\""));
+    }
+    let path_value = section.get("path");
+    matcher.path = path_value.as_ref().and_then(|value| value.parse("\"/users/{id}\""));
+    for item in listed(section.get("methods")) {
+        if let Some(method) = method(&item, route, warnings) {
+            matcher.methods.push(method);
+        }
+    }
+    section.finish();
+    let is_path_known = path_value.is_none() || matcher.path.is_some();
+    (matcher, is_path_known)
+}
+
+/// An empty list would match nothing or everything, depending on who reads it.
+fn listed(value: Option<Value<'_>>) -> Vec<Value<'_>> {
+    let Some(value) = value else { return Vec::new() };
+    let items = value.list(MAX_LISTED);
+    if items.as_ref().is_some_and(Vec::is_empty) {
+        value.fault("is empty; leave it out to match all");
+    }
+    items.unwrap_or_default()
+}
+
+fn method(value: &Value<'_>, route: &RouteName, warnings: &mut Vec<String>) -> Option<Method> {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"];
+    let text = value.string("\"GET\"")?;
+    let upper = text.to_ascii_uppercase();
+    let Ok(method) = Method::from_bytes(text.as_bytes()) else {
+        value.fault(format!("{} is not a method; write for example \"GET\"", quoted(text)));
+        return None;
+    };
+    if KNOWN.contains(&text) {
+        return Some(method);
+    }
+    if KNOWN.contains(&&*upper) {
+        value.fault(format!("methods are written in upper case; write {upper:?}"));
+        return None;
+    }
+    // Extension methods are legal, and so is their misspelling.
+    let suggestion = suggestion(&upper, KNOWN.into_iter());
+    if !suggestion.is_empty() {
+        warnings.push(format!(
+            "route {:?}: {} is no standard method{suggestion}",
+            route.as_str(),
+            quoted(text)
+        ));
+    }
+    Some(method)
+}
+
+fn upstream_index(section: &mut Section<'_>, upstreams: &[Named]) -> usize {
+    let Some(value) = section.get("upstream") else {
+        if upstreams.len() > 1 {
+            section.fault("upstream", "missing; with more than one upstream a route names its own");
+        }
+        return 0;
+    };
+    let Some(wrong) = value.string("\"app\"") else { return 0 };
+    let names = || upstreams.iter().filter_map(|named| named.name.as_ref()).map(|name| name.as_str());
+    if let Some(index) =
+        upstreams.iter().position(|named| named.name.as_ref().is_some_and(|name| name.as_str() == wrong))
+    {
+        return index;
+    }
+    value.fault(format!("no upstream {}{}", quoted(wrong), suggestion(wrong, names())));
+    0
+}
+
+fn cache_rules(value: &Value<'_>) -> CacheRules {
+    match value.raw() {
+        DeValue::Boolean(true) => return CacheRules::UPSTREAM_DECIDES,
+        DeValue::Boolean(false) => return CacheRules::DISABLED,
+        DeValue::Table(_) => (),
+        other @ (DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)) => {
+            value.fault(format!(
+                "expected a table, true or false, found {}; write for example {{ default_ttl = \"30m\" }}",
+                kind(other)
+            ));
+            return CacheRules::UPSTREAM_DECIDES;
+        }
+    }
+    let Some(mut section) = value.section() else { return CacheRules::UPSTREAM_DECIDES };
+    let mut time = |key| section.get(key).and_then(|value| Some((value.duration(ANY_TIME)?, value)));
+    let (ttl, default_ttl, min_ttl, max_ttl) =
+        (time("ttl"), time("default_ttl"), time("min_ttl"), time("max_ttl"));
+    let (stale_while_revalidate, stale_if_error) = (time("stale_while_revalidate"), time("stale_if_error"));
+    if ttl.is_some() {
+        for (_, value) in [&default_ttl, &min_ttl, &max_ttl].into_iter().flatten() {
+            value.fault(
+                "has no effect beside \"ttl\", which overrides what the upstream says; keep one of them",
+            );
+        }
+    }
+    if let (Some((min, value)), Some((max, _))) = (&min_ttl, &max_ttl)
+        && min > max
+    {
+        let text = super::super::units::duration_text;
+        value.fault(format!("{:?} is more than max_ttl, {:?}", text(*min), text(*max)));
+    }
+    section.finish();
+    let duration = |read: Option<(Duration, Value<'_>)>| read.map(|(duration, _)| duration);
+    CacheRules {
+        enabled: true,
+        ttl: duration(ttl),
+        default_ttl: duration(default_ttl),
+        min_ttl: duration(min_ttl),
+        max_ttl: duration(max_ttl),
+        stale_while_revalidate: duration(stale_while_revalidate),
+        stale_if_error: duration(stale_if_error),
+    }
+}
+
+fn tags_of(value: &Value<'_>, path: Option<&PathPattern>) -> Vec<TagTemplate> {
+    let items = value.list(MAX_TAGS).unwrap_or_default();
+    let template = |item: &Value<'_>| {
+        TagTemplate::parse(item.string("\"user:{id}\"")?, path).map_err(|bad: BadValue| item.bad(&bad)).ok()
+    };
+    items.iter().filter_map(template).collect()
+}
+
+fn policy(mut section: Section<'_>, file: &Path) -> Option<PolicyUse> {
+    const COMPONENT_EXAMPLE: &str = "\"policies/tenant.wasm\"";
+    let component = section.require("component", &format!("component = {COMPONENT_EXAMPLE}"));
+    let settings = section.get("settings").and_then(|value| settings(&value));
+    let on_fault = section.get("on_fault").and_then(|value| match value.string("\"pass\"")? {
+        "pass" => Some(OnFault::Pass),
+        "fail" => Some(OnFault::Fail),
+        other => {
+            value.fault(format!("{} is neither \"pass\" nor \"fail\"", quoted(other)));
+            None
+        }
+    });
+    section.finish();
+    let component = component?;
+    let name = component.string(COMPONENT_EXAMPLE)?;
+    if name.is_empty() {
+        component.fault(format!("is empty; write for example {COMPONENT_EXAMPLE}"));
+    }
+    Some(PolicyUse {
+        component: file.parent().unwrap_or(Path::new("")).join(name),
+        settings: settings.unwrap_or_else(|| serde_json::Value::Object(Map::new())),
+        on_fault: on_fault.unwrap_or(OnFault::Pass),
+        position: component.position(),
+        path_in_file: component.path().to_owned(),
+    })
+}
+
+fn settings(value: &Value<'_>) -> Option<serde_json::Value> {
+    let DeValue::Table(table) = value.raw() else {
+        value.fault(format!("expected a table, found {}", kind(value.raw())));
+        return None;
+    };
+    let json = json_object(table).map_err(|why| value.fault(why)).ok()?;
+    let size_bytes = json.to_string().len();
+    if size_bytes > MAX_SETTINGS_BYTES {
+        value.fault(format!(
+            "settings have at most {MAX_SETTINGS_BYTES} bytes as JSON, these have {size_bytes}"
+        ));
+    }
+    Some(json)
+}
+
+fn json_object(table: &DeTable<'_>) -> Result<serde_json::Value, String> {
+    let pair = |(key, value): (&serde_spanned::Spanned<_>, &serde_spanned::Spanned<_>)| {
+        let key: &std::borrow::Cow<'_, str> = key.get_ref();
+        Ok((key.to_string(), json(value.get_ref()).map_err(|why| format!("{key}: {why}"))?))
+    };
+    table.iter().map(pair).collect::<Result<Map<_, _>, String>>().map(serde_json::Value::Object)
+}
+
+/// The parser bounds how deep values nest, so this may recurse.
+fn json(value: &DeValue<'_>) -> Result<serde_json::Value, String> {
+    match value {
+        DeValue::String(text) => Ok(text.as_ref().into()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map(Into::into)
+            .map_err(|_| format!("{number} does not fit into 64 bits")),
+        DeValue::Float(number) => {
+            let float = number.as_str().parse().ok().and_then(Number::from_f64);
+            float.map(serde_json::Value::Number).ok_or_else(|| format!("{number} cannot be written in JSON"))
+        }
+        DeValue::Boolean(value) => Ok((*value).into()),
+        // JSON has no dates; policies read them as text.
+        DeValue::Datetime(date) => Ok(date.to_string().into()),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect::<Result<_, _>>(),
+        DeValue::Table(table) => json_object(table),
+    }
+}

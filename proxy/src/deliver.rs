@@ -1,0 +1,162 @@
+//! Makes this client's answer: `Age`, `Cache-Status`, 304, HEAD, the body as a stream.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use caching::precondition::is_not_modified;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+};
+use plugin_host::RequestDecision;
+
+use crate::{
+    body::Body,
+    error::Error,
+    lookup::Reusable,
+    memory::StoredBody,
+    observe::{Forward, Outcome},
+    request::Request,
+};
+
+/// What a request came to.
+pub enum Delivery {
+    /// The policy's own answer.
+    Made(RequestDecision),
+    Reused(Reusable),
+    Forwarded(Forwarded),
+}
+
+/// A response that the upstream gave for this request.
+pub struct Forwarded {
+    pub status: StatusCode,
+    pub fields: HeaderMap,
+    pub body: Body,
+    pub why: Forward,
+    pub is_stored: bool,
+    /// Why it was not stored.
+    pub detail: Option<&'static str>,
+}
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+impl Delivery {
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Delivery::Made(_) => Outcome::Policy,
+            Delivery::Reused(reusable) => reusable.outcome,
+            Delivery::Forwarded(forwarded) => Outcome::Forwarded(forwarded.why),
+        }
+    }
+}
+
+pub fn response(request: &Request, delivery: Delivery) -> Result<Response<Body>, Error> {
+    match delivery {
+        Delivery::Made(decision) => Ok(made(request, decision)),
+        Delivery::Reused(reusable) => reused(request, &reusable),
+        Delivery::Forwarded(forwarded) => Ok(forward(request, forwarded)),
+    }
+}
+
+fn reused(request: &Request, reusable: &Reusable) -> Result<Response<Body>, Error> {
+    let stored = &reusable.stored;
+    let mut fields = HeaderMap::with_capacity(stored.fields.len() + 2);
+    fields.clone_from(&stored.fields);
+    //= https://www.rfc-editor.org/rfc/rfc9111#section-4
+    //# When a stored response is used to satisfy a request without
+    //# validation, a cache MUST generate an Age header field (Section 5.1),
+    //# replacing any present in the response with a value equal to the
+    //# stored response's current_age; see Section 4.2.3.
+    fields.insert(AGE, HeaderValue::from(reusable.standing.current_age.as_s()));
+    fields.append(CACHE_STATUS, reused_status(reusable));
+    let body = match &stored.body {
+        StoredBody::Whole(body) => {
+            if request.method == Method::HEAD {
+                fields.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(body.len()));
+            }
+            Body::whole(body.clone())
+        }
+        StoredBody::Arriving(arriving) => {
+            // It has turned out too large to keep since this request was told of it.
+            let reader = Arc::clone(arriving).reader().ok_or(Error::BodyEndedEarly)?;
+            Body::Arriving(reader)
+        }
+    };
+    Ok(finish(request, stored.status, fields, body))
+}
+
+fn forward(request: &Request, forwarded: Forwarded) -> Response<Body> {
+    let Forwarded { status, mut fields, body, .. } = forwarded;
+    fields.remove(TRANSFER_ENCODING);
+    let mut text = format!("larder; fwd={}; fwd-status={}", forwarded.why.as_str(), status.as_u16());
+    if forwarded.is_stored {
+        text.push_str("; stored");
+    }
+    if let Some(detail) = forwarded.detail {
+        let _ = write!(text, "; detail={detail}");
+    }
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+        fields.append(CACHE_STATUS, value);
+    }
+    finish(request, status, fields, body)
+}
+
+/// The client's own conditions, and HEAD.
+fn finish(request: &Request, status: StatusCode, mut fields: HeaderMap, body: Body) -> Response<Body> {
+    let may_be_304 =
+        status == StatusCode::OK && (request.method == Method::GET || request.method == Method::HEAD);
+    let (status, body) = if may_be_304 && is_not_modified(&request.fields, &fields) {
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5
+        //# a sender SHOULD NOT generate representation metadata other than the above listed fields
+        for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {
+            fields.remove(name);
+        }
+        (StatusCode::NOT_MODIFIED, Body::empty())
+    } else if request.method == Method::HEAD {
+        (status, Body::empty())
+    } else {
+        (status, body)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = fields;
+    response
+}
+
+/// `Cache-Status` (RFC 9211) of an answer from the store.
+fn reused_status(reusable: &Reusable) -> HeaderValue {
+    let mut text = BytesMut::with_capacity(48);
+    let ttl_s = reusable.standing.ttl_s;
+    let written = match reusable.outcome {
+        Outcome::Collapsed => write!(text, "larder; fwd=uri-miss; collapsed; ttl={ttl_s}"),
+        Outcome::Validated => write!(text, "larder; fwd=stale; fwd-status=304; stored; ttl={ttl_s}"),
+        Outcome::HitStaleIfError => write!(text, "larder; hit; ttl={ttl_s}; detail=stale-if-error"),
+        Outcome::HitStale => write!(text, "larder; hit; ttl={ttl_s}; detail=stale-while-revalidate"),
+        Outcome::Hit | Outcome::Forwarded(_) | Outcome::Policy | Outcome::Error => {
+            text.extend_from_slice(b"larder; hit; ttl=");
+            text.extend_from_slice(itoa::Buffer::new().format(ttl_s).as_bytes());
+            Ok(())
+        }
+    };
+    match written.map(|()| HeaderValue::from_maybe_shared(text.freeze())) {
+        Ok(Ok(value)) => value,
+        Ok(Err(_)) | Err(_) => HeaderValue::from_static("larder; hit"),
+    }
+}
+
+fn made(request: &Request, decision: RequestDecision) -> Response<Body> {
+    let (status, fields, body) = match decision {
+        RequestDecision::Answer { status, fields, body } => (status, fields, body),
+        RequestDecision::LookUp { .. } | RequestDecision::Pass { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Vec::new(), Bytes::new())
+        }
+    };
+    let mut map = HeaderMap::with_capacity(fields.len() + 1);
+    for (name, value) in fields {
+        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            map.append(name, value);
+        }
+    }
+    map.append(CACHE_STATUS, HeaderValue::from_static("larder; fwd=request; detail=policy"));
+    finish(request, status, map, Body::whole(body))
+}

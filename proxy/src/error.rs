@@ -1,0 +1,119 @@
+//! What can go wrong with one request: the cause, named as in RFC 9209, and the one table from cause to status.
+//!
+//! Steps return the cause; nothing but this file decides a status. Next: `respond.rs`.
+
+use http::StatusCode;
+
+/// Why a request could not be answered as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("request refused: {0}")]
+    HttpRequestError(&'static str),
+    #[error("method {0} is not served here")]
+    MethodRefused(http::Method),
+    #[error("no route takes this request")]
+    NoRoute,
+    #[error("request body is larger than {limit_bytes} bytes")]
+    RequestBodyTooLarge { limit_bytes: u64 },
+    #[error("`only-if-cached`, and nothing is stored")]
+    OnlyIfCached,
+    #[error("connect to upstream \"{upstream}\" ({server}): {source}")]
+    ConnectionRefused { upstream: Box<str>, server: Box<str>, source: std::io::Error },
+    #[error("connect to upstream \"{upstream}\" ({server}): no connection within {after_ms} ms")]
+    ConnectionTimeout { upstream: Box<str>, server: Box<str>, after_ms: u128 },
+    #[error("upstream \"{upstream}\": its limit of {limit} connections per worker is reached")]
+    ConnectionLimitReached { upstream: Box<str>, limit: usize },
+    #[error("upstream \"{upstream}\" ({server}): connection ended before a response: {source}")]
+    ConnectionTerminated { upstream: Box<str>, server: Box<str>, source: hyper::Error },
+    #[error("upstream \"{upstream}\" ({server}): no response within {after_ms} ms")]
+    HttpResponseTimeout { upstream: Box<str>, server: Box<str>, after_ms: u128 },
+    #[error("upstream \"{upstream}\": response refused: {reason}")]
+    HttpProtocolError { upstream: Box<str>, reason: &'static str },
+    #[error("body ended early")]
+    BodyEndedEarly,
+    #[error("no byte of the body within {after_ms} ms")]
+    BodyTimeout { after_ms: u128 },
+    #[error("read body: {0}")]
+    Body(#[from] hyper::Error),
+    #[error(transparent)]
+    PolicyFault(#[from] plugin_host::Fault),
+    #[error("larder is at fault: {0}")]
+    ProxyInternalError(&'static str),
+}
+
+/// Who has to look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Upstream,
+    Us,
+}
+
+impl Error {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Error::HttpRequestError(_) | Error::Body(_) => StatusCode::BAD_REQUEST,
+            Error::MethodRefused(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Error::NoRoute => StatusCode::NOT_FOUND,
+            Error::RequestBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::ConnectionRefused { .. }
+            | Error::ConnectionTerminated { .. }
+            | Error::HttpProtocolError { .. }
+            | Error::BodyEndedEarly => StatusCode::BAD_GATEWAY,
+            Error::ConnectionLimitReached { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.7
+            //# The only-if-cached request directive indicates that the client only
+            //# wishes to obtain a stored response.  Caches that honor this request
+            //# directive SHOULD, upon receiving it, respond with either a stored
+            //# response consistent with the other constraints of the request or a
+            //# 504 (Gateway Timeout) status code.
+            Error::OnlyIfCached
+            | Error::ConnectionTimeout { .. }
+            | Error::HttpResponseTimeout { .. }
+            | Error::BodyTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Error::PolicyFault(_) | Error::ProxyInternalError(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    pub fn side(&self) -> Side {
+        match self {
+            Error::HttpRequestError(_)
+            | Error::MethodRefused(_)
+            | Error::NoRoute
+            | Error::RequestBodyTooLarge { .. }
+            | Error::OnlyIfCached
+            | Error::Body(_) => Side::Client,
+            Error::ConnectionRefused { .. }
+            | Error::ConnectionTimeout { .. }
+            | Error::ConnectionLimitReached { .. }
+            | Error::ConnectionTerminated { .. }
+            | Error::HttpResponseTimeout { .. }
+            | Error::HttpProtocolError { .. }
+            | Error::BodyEndedEarly
+            | Error::BodyTimeout { .. } => Side::Upstream,
+            Error::PolicyFault(_) | Error::ProxyInternalError(_) => Side::Us,
+        }
+    }
+
+    /// What the client is told. Names of upstreams and of policies stay inside.
+    pub fn public_text(&self) -> &'static str {
+        match self {
+            Error::HttpRequestError(reason) => reason,
+            Error::MethodRefused(_) => "this method is not served here",
+            Error::NoRoute => "no route takes this request",
+            Error::RequestBodyTooLarge { .. } => "the request body is too large",
+            Error::OnlyIfCached => "nothing is stored for this request",
+            Error::ConnectionRefused { .. } | Error::ConnectionTerminated { .. } => {
+                "the upstream could not be reached"
+            }
+            Error::ConnectionLimitReached { .. } => "the upstream has no connection left",
+            Error::ConnectionTimeout { .. }
+            | Error::HttpResponseTimeout { .. }
+            | Error::BodyTimeout { .. } => "the upstream did not answer in time",
+            Error::HttpProtocolError { .. } | Error::BodyEndedEarly => "the upstream's answer was broken",
+            Error::Body(_) => "the request body could not be read",
+            Error::PolicyFault(_) => "the policy of this route failed",
+            Error::ProxyInternalError(_) => "internal error",
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Forwards a request to the upstream, or validates with it. Knows what to send; not what becomes of the answer.
+
+use caching::{
+    fields::remove_hop_by_hop,
+    time::Timestamp,
+    validation::{CLIENT_CONDITIONS, make_validation_request},
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
+    header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, VIA},
+};
+
+use crate::{
+    error::Error,
+    memory::Stored,
+    policy::Plan,
+    request::Request,
+    upstream::{RequestBody, UpstreamBody, UpstreamHead},
+    worker::Worker,
+};
+
+/// A response as the upstream sent it, and the times of the exchange.
+pub struct Fetched {
+    pub status: StatusCode,
+    pub fields: HeaderMap,
+    pub body: UpstreamBody,
+    pub request_time: Timestamp,
+    pub response_time: Timestamp,
+}
+
+/// For whom a response is fetched.
+pub enum Purpose<'s> {
+    /// For this client alone: its conditions and ranges go along.
+    ForClient,
+    /// To be stored for everybody.
+    ForStore,
+    /// To learn whether a stored response still holds.
+    ToValidate(&'s Stored),
+}
+
+/// Fields by which a client could make an app behave in a way that the key does not know. Overwritten or
+/// removed; there are no trusted peers yet.
+const UNTRUSTED: [HeaderName; 17] = [
+    FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-middleware-subrequest"),
+    HeaderName::from_static("x-nextjs-data"),
+    HeaderName::from_static("x-now-route-matches"),
+];
+const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
+
+pub async fn send(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    purpose: Purpose<'_>,
+) -> Result<Fetched, Error> {
+    let head = upstream_head(request, &purpose)?;
+    let limit_bytes = plan.routed.view.live.config.limits.max_request_body_bytes;
+    if announced_length(request).is_some_and(|length| length > limit_bytes) {
+        return Err(Error::RequestBodyTooLarge { limit_bytes });
+    }
+    let body = match request.take_body() {
+        Some(incoming) if request.has_body => RequestBody::of_client(incoming, limit_bytes),
+        Some(_) | None => RequestBody::Empty,
+    };
+    let request_time = worker.proxy.clock.now();
+    let (parts, body) = plan.routed.upstream().send(head, body).await?.into_parts();
+    let response_time = worker.proxy.clock.now();
+    Ok(Fetched { status: parts.status, fields: parts.headers, body, request_time, response_time })
+}
+
+fn announced_length(request: &Request) -> Option<u64> {
+    request.fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn upstream_head(request: &Request, purpose: &Purpose<'_>) -> Result<UpstreamHead, Error> {
+    let mut fields = request.fields.clone();
+    remove_hop_by_hop(&mut fields);
+    // hyper answers `Expect: 100-continue` itself when the body is first asked for.
+    fields.remove(EXPECT);
+    for name in &UNTRUSTED {
+        fields.remove(name);
+    }
+    match purpose {
+        Purpose::ForClient => (),
+        Purpose::ForStore => remove_conditions(&mut fields),
+        Purpose::ToValidate(stored) => {
+            remove_conditions(&mut fields);
+            make_validation_request(&mut fields, &stored.fields);
+        }
+    }
+    fields.insert(HOST, request.target.host_field().clone());
+    let client = HeaderValue::from_str(&request.client.to_string())
+        .map_err(|_| Error::ProxyInternalError("an address is no field value"))?;
+    fields.insert(HeaderName::from_static("x-forwarded-for"), client);
+    fields.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("http"));
+    fields.insert(HeaderName::from_static("x-forwarded-host"), request.target.host_field().clone());
+    fields.append(VIA, VIA_LARDER);
+    let uri = Uri::from(request.target.path_and_query().clone());
+    Ok(UpstreamHead { method: request.method.clone(), uri, fields })
+}
+
+fn remove_conditions(fields: &mut HeaderMap) {
+    for name in &CLIENT_CONDITIONS {
+        fields.remove(name);
+    }
+}

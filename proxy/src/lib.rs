@@ -1,0 +1,38 @@
+//! `larder`, the program in front. The modules stand in the order in which a request meets them:
+//!
+//! - [`accept`]: listeners, connections, drain
+//! - [`serve`]: one request from head to answer, by these steps:
+//!   [`route`], [`policy`], [`lookup`], [`coalesce`], [`fetch`], [`store`], [`deliver`]
+//!
+//! What the steps use: [`request`], [`body`], [`arriving`] bodies, [`memory`], [`invalidations`], [`upstream`],
+//! [`worker`] (one thread's things), [`live`] (what all threads share). Around them: [`config`], [`reload`],
+//! [`admin`], [`observe`], [`error`] and [`respond`], [`clock`], [`cli`]. The rules of HTTP caching are in the
+//! crate `caching`, the policies' sandbox in the crate `plugin_host`.
+
+pub mod accept;
+pub mod serve;
+pub mod route;
+pub mod policy;
+pub mod lookup;
+pub mod coalesce;
+pub mod fetch;
+pub mod store;
+pub mod deliver;
+
+pub mod request;
+pub mod body;
+pub mod arriving;
+pub mod memory;
+pub mod invalidations;
+pub mod upstream;
+pub mod worker;
+pub mod live;
+
+pub mod config;
+pub mod reload;
+pub mod admin;
+pub mod observe;
+pub mod error;
+pub mod respond;
+pub mod clock;
+pub mod cli;

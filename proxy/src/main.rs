@@ -1,0 +1,179 @@
+//! The program `larder`: arguments, configuration, run until a signal. Exit code 64 for a bad configuration, 1
+//! for a failed start or a refused wish.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::Parser as _;
+use http::Method;
+use larder::{
+    accept::Workers,
+    admin::{self, AdminService, PurgeRequest, client},
+    cli::{Admin, Cli, Command, Purge, Serve},
+    clock::Clock,
+    config::Config,
+    live::{self, Proxy},
+    reload::{Reloader, lines},
+};
+use plugin_host::{Engine, Limits};
+use tokio::signal::unix::{SignalKind, signal};
+
+const EXIT_BAD_CONFIGURATION: u8 = 64;
+
+/// Ends the program with a code and a text.
+struct Exit(u8, String);
+
+impl Exit {
+    fn failed(error: &dyn std::error::Error) -> Exit {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Exit(1, text)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(wanted) => serve(&wanted),
+        Command::Check(wanted) => check(&wanted.config),
+        Command::Purge(wanted) => purge(&wanted),
+        Command::Reload(admin) => call(&admin, Method::POST, "/api/reload", Vec::new()),
+        Command::Status(admin) => call(&admin, Method::GET, "/api/status", Vec::new()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Exit(code, text)) => {
+            eprintln!("larder: {}", text.trim_end());
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn load(wanted: &Serve) -> Result<(Config, Option<PathBuf>), Exit> {
+    let loaded = match (wanted.listen, &wanted.to) {
+        (Some(listen), Some(to)) => Config::simple(listen, to).map(|c| (c, None)),
+        _ => Config::load(&wanted.file.config).map(|config| (config, Some(wanted.file.config.clone()))),
+    };
+    loaded.map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, faults.to_string()))
+}
+
+fn engine() -> Result<Engine, Exit> {
+    Engine::new(Limits::default()).map_err(|error| Exit::failed(&error))
+}
+
+#[expect(clippy::print_stdout, reason = "the answer to the command")]
+fn check(file: &Path) -> Result<(), Exit> {
+    let config = Config::load(file).map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, faults.to_string()))?;
+    live::check(&config, file, &engine()?).map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
+    for warning in &config.warnings {
+        println!("warning: {warning}");
+    }
+    println!(
+        "{}: good, {} routes, {} upstreams",
+        file.display(),
+        config.routes.len(),
+        config.upstreams.len()
+    );
+    Ok(())
+}
+
+fn serve(wanted: &Serve) -> Result<(), Exit> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let (config, file) = load(wanted)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let name = file.clone().unwrap_or_else(|| PathBuf::from("(command line)"));
+    let proxy = Proxy::new(config, &name, Clock::System, engine()?)
+        .map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
+    let proxy = Arc::new(proxy);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::failed(&error))?;
+    runtime.block_on(run(proxy, file))
+}
+
+/// Serves until SIGTERM or SIGINT, then drains; a second one ends at once.
+async fn run(proxy: Arc<Proxy>, file: Option<PathBuf>) -> Result<(), Exit> {
+    let failed = |error: std::io::Error| Exit::failed(&error);
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let config = proxy.live().config.admin.clone();
+    let admin = match config.listen {
+        None => None,
+        Some(address) => {
+            let bound = tokio::net::TcpListener::bind(address).await;
+            Some(bound.map_err(|error| Exit(1, format!("admin: listen on {address}: {error}")))?)
+        }
+    };
+    let workers = Workers::start(&proxy).map_err(|error| Exit::failed(&error))?;
+    for address in &workers.addresses {
+        tracing::info!(%address, "serving");
+    }
+    let reloader = Arc::new(Reloader::new(Arc::clone(&proxy), file));
+    tokio::spawn(Arc::clone(&reloader).watch());
+    if let Some(listener) = admin {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "admin");
+        }
+        let addresses = workers.addresses.clone();
+        let service = AdminService { proxy, reloader: Arc::clone(&reloader), config, addresses };
+        tokio::spawn(admin::serve(Arc::new(service), listener));
+    }
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                let reloader = Arc::clone(&reloader);
+                // Its result is logged, and kept for the status.
+                let _ = tokio::task::spawn_blocking(move || reloader.reload().is_ok()).await;
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("stopping: requests under way may finish");
+    let draining = tokio::task::spawn_blocking(move || workers.drain());
+    tokio::select! {
+        _ = draining => tracing::info!("stopped"),
+        _ = terminate.recv() => std::process::exit(1),
+        _ = interrupt.recv() => std::process::exit(1),
+    }
+    Ok(())
+}
+
+fn purge(wanted: &Purge) -> Result<(), Exit> {
+    let request = PurgeRequest { tags: wanted.what.tags.clone(), urls: wanted.what.urls.clone() };
+    let body = serde_json::to_vec(&request).map_err(|error| Exit::failed(&error))?;
+    call(&wanted.admin, Method::POST, "/api/purge", body)
+}
+
+/// Asks a running proxy, and prints what it says.
+#[expect(clippy::print_stdout, reason = "the answer to the command")]
+fn call(admin: &Admin, method: Method, path: &'static str, body: Vec<u8>) -> Result<(), Exit> {
+    let token = admin.token().map_err(|error| Exit::failed(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::failed(&error))?;
+    let (status, answer) = runtime
+        .block_on(client::call(&admin.server, token.as_ref(), method, path, body))
+        .map_err(|error| Exit::failed(&error))?;
+    let answer = String::from_utf8_lossy(&answer);
+    if status.is_success() {
+        print!("{answer}");
+        return Ok(());
+    }
+    Err(Exit(1, format!("{status}: {answer}")))
+}

@@ -1,0 +1,179 @@
+//! Stored responses in memory: quick_cache, weighted in bytes, under one ceiling.
+//!
+//! A key leads to the few variants that `Vary` makes of one response; they live and leave together. The weight
+//! of each counts body, fields, key and the room of the index. No HTTP rule is known here.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use caching::{freshness::Facts, vary::SelectingFields};
+use http::{HeaderMap, StatusCode};
+use quick_cache::{
+    Equivalent, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
+
+use crate::{
+    arriving::Arriving,
+    invalidations::{Cell, Sequence},
+};
+
+/// More variants of one key than this, and the oldest leaves.
+pub const MAX_VARIANTS: usize = 32;
+/// What one key takes besides its own bytes: the index entry, the counted pointers, the list.
+const KEY_OVERHEAD_BYTES: usize = 160;
+/// What one field takes besides its bytes: its place in the map and the shared buffer's header.
+const FIELD_OVERHEAD_BYTES: usize = 104;
+const LOCKS: usize = 64;
+
+/// A response that may answer later requests.
+#[derive(Debug)]
+pub struct Stored {
+    pub status: StatusCode,
+    /// As clients get them, without `Age` and `Cache-Status`.
+    pub fields: HeaderMap,
+    pub body: StoredBody,
+    pub facts: Facts,
+    pub selecting: SelectingFields,
+    /// When the fetch that brought it began.
+    pub filled: Sequence,
+    /// Its URL and its tags.
+    pub cells: Box<[Arc<Cell>]>,
+    /// Which policy judged it; 0 without one.
+    pub judged_by: u64,
+}
+
+#[derive(Debug, Clone)]
+pub enum StoredBody {
+    Whole(Bytes),
+    /// Still being fetched. Never in memory, only in the hands of those who wait.
+    Arriving(Arc<Arriving>),
+}
+
+impl Stored {
+    /// Whether no purge has reached it.
+    pub fn is_valid(&self) -> bool {
+        self.cells.iter().all(|cell| cell.allows(self.filled))
+    }
+
+    fn weight(&self) -> usize {
+        let fields: usize = self
+            .fields
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES)
+            .sum();
+        let body = match &self.body {
+            StoredBody::Whole(body) => body.len(),
+            StoredBody::Arriving(_) => 0,
+        };
+        size_of::<Stored>() + fields + body + self.selecting.size_bytes() + self.cells.len() * 48
+    }
+}
+
+/// The variants stored under one key, newest first.
+pub type Variants = Arc<[Arc<Stored>]>;
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct CacheKey(Box<[u8]>);
+
+impl CacheKey {
+    pub fn copied_from(bytes: &[u8]) -> CacheKey {
+        CacheKey(bytes.into())
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A key that is looked up without being owned.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct KeyRef<'a>(&'a [u8]);
+
+impl Equivalent<CacheKey> for KeyRef<'_> {
+    fn equivalent(&self, key: &CacheKey) -> bool {
+        *self.0 == *key.0
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Bytewise;
+
+impl Weighter<CacheKey, Variants> for Bytewise {
+    fn weight(&self, key: &CacheKey, variants: &Variants) -> u64 {
+        let bytes: usize = variants.iter().map(|stored| stored.weight()).sum();
+        (KEY_OVERHEAD_BYTES + key.0.len() + bytes) as u64
+    }
+}
+
+/// All that is stored. Shared by all workers.
+#[derive(Debug)]
+pub struct Memory {
+    cache: Cache<CacheKey, Variants, Bytewise>,
+    /// Held while the list of one key is replaced; looking up takes none of them.
+    replacing: Box<[Mutex<()>]>,
+    hasher: RandomState,
+    capacity_bytes: u64,
+}
+
+impl Memory {
+    pub fn new(capacity_bytes: u64) -> Memory {
+        /// For the first allocation of the index only.
+        const TYPICAL_WEIGHT_BYTES: u64 = 8 * 1024;
+        let items = usize::try_from(capacity_bytes / TYPICAL_WEIGHT_BYTES).unwrap_or(usize::MAX).max(64);
+        let options = OptionsBuilder::new()
+            .weight_capacity(capacity_bytes)
+            .estimated_items_capacity(items.min(1 << 20))
+            // A response must fit into one shard, so a small budget is not split.
+            .shards(if capacity_bytes < 64 << 20 { 1 } else { 8 })
+            .build()
+            .expect("both required options are set on the lines above");
+        Memory {
+            cache: Cache::with_options(options, Bytewise, Default::default(), DefaultLifecycle::default()),
+            replacing: std::iter::repeat_with(Mutex::default).take(LOCKS).collect(),
+            hasher: RandomState::new(),
+            capacity_bytes,
+        }
+    }
+
+    /// The variants under a key. No copy of a body, one counted pointer.
+    pub fn variants(&self, key: &[u8]) -> Option<Variants> {
+        self.cache.get(&KeyRef(key))
+    }
+
+    /// Stores, in the place of the variant with the same selecting fields. What is invalid leaves on the way.
+    pub fn insert(&self, key: &[u8], stored: Arc<Stored>) {
+        let _replacing = self.replacing[self.hasher.hash_one(key) as usize % LOCKS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = self.cache.peek(&KeyRef(key));
+        let others = known
+            .iter()
+            .flat_map(|variants| variants.iter())
+            .filter(|other| other.is_valid() && other.selecting != stored.selecting)
+            .take(MAX_VARIANTS - 1)
+            .cloned();
+        let variants: Variants = std::iter::once(Arc::clone(&stored)).chain(others).collect();
+        self.cache.insert(CacheKey::copied_from(key), variants);
+    }
+
+    pub fn weight_bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+
+    pub fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.cache.is_empty()
+    }
+}

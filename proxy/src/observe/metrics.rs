@@ -1,0 +1,230 @@
+//! Counters and histograms, and their Prometheus text.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::Outcome;
+
+/// Upper bounds in microseconds: from a hit that takes a few to an upstream that takes seconds.
+const BOUNDS_US: [u64; 16] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    5_000_000, 10_000_000,
+];
+
+/// Durations, counted by bucket.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Histogram {
+    pub fn record(&self, duration: Duration) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS_US.iter().position(|bound| us <= *bound).unwrap_or(BOUNDS_US.len());
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(us, Ordering::Relaxed);
+    }
+}
+
+/// What one worker counts for one route.
+#[derive(Debug, Default)]
+pub struct RouteMetrics {
+    outcomes: [AtomicU64; Outcome::COUNT],
+    duration: Histogram,
+    pub policy_calls: AtomicU64,
+    pub policy_faults: AtomicU64,
+}
+
+impl RouteMetrics {
+    pub fn finished(&self, outcome: Outcome, duration: Duration) {
+        self.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
+        self.duration.record(duration);
+    }
+}
+
+/// What one worker counts for one upstream.
+#[derive(Debug, Default)]
+pub struct UpstreamMetrics {
+    pub to_head: Histogram,
+    pub failures: AtomicU64,
+}
+
+/// All counters of one worker, by names in the configuration. They outlive a reload.
+#[derive(Debug, Default)]
+pub struct WorkerMetrics {
+    routes: Mutex<BTreeMap<Box<str>, Arc<RouteMetrics>>>,
+    upstreams: Mutex<BTreeMap<Box<str>, Arc<UpstreamMetrics>>>,
+    pub connections: AtomicU64,
+}
+
+fn named<T: Default>(table: &Mutex<BTreeMap<Box<str>, Arc<T>>>, name: &str) -> Arc<T> {
+    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(table.entry(name.into()).or_default())
+}
+
+fn all<T>(
+    workers: &[Arc<WorkerMetrics>],
+    table: impl Fn(&WorkerMetrics) -> &Mutex<BTreeMap<Box<str>, Arc<T>>>,
+) -> BTreeMap<Box<str>, Vec<Arc<T>>> {
+    let mut by_name: BTreeMap<Box<str>, Vec<Arc<T>>> = BTreeMap::new();
+    for worker in workers {
+        for (name, counted) in table(worker).lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            by_name.entry(name.clone()).or_default().push(Arc::clone(counted));
+        }
+    }
+    by_name
+}
+
+impl WorkerMetrics {
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        named(&self.routes, name)
+    }
+
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        named(&self.upstreams, name)
+    }
+}
+
+/// Values that are not counted per worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Gauges {
+    pub cache_bytes: u64,
+    pub cache_capacity_bytes: u64,
+    pub cache_keys: usize,
+    pub tag_cells: usize,
+    pub configuration_generation: u64,
+    pub reload_failures: u64,
+}
+
+/// Requests of all routes: those that the cache answered, and all.
+pub fn hits_and_requests(workers: &[Arc<WorkerMetrics>]) -> (u64, u64) {
+    let routes = all(workers, |worker| &worker.routes);
+    let counted = |of: fn(Outcome) -> bool| -> u64 {
+        Outcome::ALL
+            .into_iter()
+            .filter(|outcome| of(*outcome))
+            .flat_map(|outcome| routes.values().flatten().map(move |route| &route.outcomes[outcome.index()]))
+            .map(|count| count.load(Ordering::Relaxed))
+            .sum()
+    };
+    (counted(Outcome::is_hit), counted(|_| true))
+}
+
+/// The Prometheus text format 0.0.4.
+pub fn prometheus(workers: &[Arc<WorkerMetrics>], gauges: &Gauges) -> String {
+    let mut text = Text(String::with_capacity(8 * 1024));
+    let routes = all(workers, |worker| &worker.routes);
+    text.family("larder_requests_total", "counter", "Requests by route and by how they ended.");
+    for (route, parts) in &routes {
+        for outcome in Outcome::ALL {
+            let count = sum(parts, |part| &part.outcomes[outcome.index()]);
+            text.sample(
+                "larder_requests_total",
+                &[("route", route), ("outcome", outcome.as_str())],
+                count as f64,
+            );
+        }
+    }
+    let (hits, requests) = hits_and_requests(workers);
+    text.family("larder_hit_ratio", "gauge", "Part of all requests that the cache answered.");
+    text.sample("larder_hit_ratio", &[], if requests == 0 { 0.0 } else { hits as f64 / requests as f64 });
+    text.family(
+        "larder_request_duration_seconds",
+        "histogram",
+        "Time from the request head to the response head.",
+    );
+    for (route, parts) in &routes {
+        let durations: Vec<&Histogram> = parts.iter().map(|part| &part.duration).collect();
+        text.histogram("larder_request_duration_seconds", ("route", route), &durations);
+    }
+    text.family("larder_policy_calls_total", "counter", "Calls of policies by route.");
+    text.family_of(&routes, "larder_policy_calls_total", |part| &part.policy_calls);
+    text.family("larder_policy_faults_total", "counter", "Calls of policies that gave no decision.");
+    text.family_of(&routes, "larder_policy_faults_total", |part| &part.policy_faults);
+    let upstreams = all(workers, |worker| &worker.upstreams);
+    text.family(
+        "larder_upstream_duration_seconds",
+        "histogram",
+        "Time from the forwarded request to the upstream's response head.",
+    );
+    for (upstream, parts) in &upstreams {
+        let durations: Vec<&Histogram> = parts.iter().map(|part| &part.to_head).collect();
+        text.histogram("larder_upstream_duration_seconds", ("upstream", upstream), &durations);
+    }
+    text.family("larder_upstream_failures_total", "counter", "Requests that an upstream did not answer.");
+    for (upstream, parts) in &upstreams {
+        let count = sum(parts, |part| &part.failures);
+        text.sample("larder_upstream_failures_total", &[("upstream", upstream)], count as f64);
+    }
+    let connections: u64 = workers.iter().map(|w| w.connections.load(Ordering::Relaxed)).sum();
+    text.gauge("larder_client_connections", "Open connections of clients.", connections as f64);
+    text.gauge("larder_cache_bytes", "Bytes of all stored responses.", gauges.cache_bytes as f64);
+    text.gauge("larder_cache_capacity_bytes", "The memory budget.", gauges.cache_capacity_bytes as f64);
+    text.gauge("larder_cache_keys", "Stored cache keys.", gauges.cache_keys as f64);
+    text.gauge("larder_tag_cells", "Known tags and URLs.", gauges.tag_cells as f64);
+    text.gauge(
+        "larder_configuration_generation",
+        "Number of the configuration that serves.",
+        gauges.configuration_generation as f64,
+    );
+    text.family("larder_reload_failures_total", "counter", "Configurations that were refused.");
+    text.sample("larder_reload_failures_total", &[], gauges.reload_failures as f64);
+    text.0
+}
+
+fn sum<T>(parts: &[Arc<T>], counter: impl Fn(&T) -> &AtomicU64) -> u64 {
+    parts.iter().map(|part| counter(part).load(Ordering::Relaxed)).sum()
+}
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn family_of(
+        &mut self,
+        routes: &BTreeMap<Box<str>, Vec<Arc<RouteMetrics>>>,
+        name: &str,
+        counter: impl Fn(&RouteMetrics) -> &AtomicU64,
+    ) {
+        for (route, parts) in routes {
+            self.sample(name, &[("route", route)], sum(parts, &counter) as f64);
+        }
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.family(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.0.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            // Names in the configuration hold no quote and no backslash: see `config/names.rs`.
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    fn histogram(&mut self, name: &str, label: (&str, &str), parts: &[&Histogram]) {
+        let mut cumulative = 0;
+        for (at, bound) in BOUNDS_US.iter().map(Some).chain([None]).enumerate() {
+            cumulative += parts.iter().map(|p| p.buckets[at].load(Ordering::Relaxed)).sum::<u64>();
+            let le = bound.map_or_else(|| "+Inf".to_owned(), |us| (*us as f64 / 1e6).to_string());
+            self.sample(&format!("{name}_bucket"), &[label, ("le", &le)], cumulative as f64);
+        }
+        let sum_us: u64 = parts.iter().map(|part| part.sum_us.load(Ordering::Relaxed)).sum();
+        self.sample(&format!("{name}_sum"), &[label], sum_us as f64 / 1e6);
+        self.sample(&format!("{name}_count"), &[label], cumulative as f64);
+    }
+}

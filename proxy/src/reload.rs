@@ -1,0 +1,170 @@
+//! Reading the configuration again: by SIGHUP, by a change of the file, by a call of the admin listener.
+//!
+//! All three end in [`Reloader::reload`]: parse, check, compile, swap. A file with a fault changes nothing.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    config::{Config, ConfigFaults},
+    live::{Live, PrepareError, Proxy},
+};
+
+/// How often the files are looked at. Their names and dates are compared, nothing is read; this also sees what
+/// change notification misses: network file systems, and links that are turned to another folder.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Knows where the configuration came from, and reads it again.
+pub struct Reloader {
+    proxy: Arc<Proxy>,
+    file: Option<PathBuf>,
+    /// Also held while reloading, so that reloads happen one after the other.
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    failure: Option<String>,
+    seen: Vec<Option<Print>>,
+}
+
+/// What of a file changes when somebody changes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Print {
+    modified: Option<SystemTime>,
+    size_bytes: u64,
+    inode: u64,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Reloaded {
+    pub generation: u64,
+    pub changes: Vec<String>,
+    /// Changes in the file that hold only after a restart.
+    pub needs_restart: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Why nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error("{0}")]
+    Config(#[from] ConfigFaults),
+    #[error("{}", lines(.0))]
+    Prepare(Vec<PrepareError>),
+    #[error("there is no configuration file to read again: the proxy was started with --listen and --to")]
+    NoFile,
+}
+
+/// Each on a line of its own.
+pub fn lines<T: ToString>(faults: &[T]) -> String {
+    faults.iter().map(T::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Reloader {
+    pub fn new(proxy: Arc<Proxy>, file: Option<PathBuf>) -> Reloader {
+        let seen = file.as_deref().map(|file| prints(&proxy, file)).unwrap_or_default();
+        Reloader { proxy, file, last: Mutex::new(Last { failure: None, seen }) }
+    }
+
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// What was wrong with the file when it was last read; `None` if it serves.
+    pub fn last_failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
+    /// Takes as long as compiling the policies does: call it where blocking is allowed.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let mut last = self.lock();
+        let result = self.replace();
+        match &result {
+            Ok(reloaded) => {
+                last.failure = None;
+                tracing::info!(generation = reloaded.generation, changes = ?reloaded.changes, "configuration reloaded");
+                for text in reloaded.needs_restart.iter().chain(&reloaded.warnings) {
+                    tracing::warn!("{text}");
+                }
+            }
+            Err(error) => {
+                self.proxy.reload_failures.fetch_add(1, Ordering::Relaxed);
+                last.failure = Some(error.to_string());
+                tracing::error!("the configuration was refused, the old one goes on serving:\n{error}");
+            }
+        }
+        if let Some(file) = &self.file {
+            last.seen = prints(&self.proxy, file);
+        }
+        result
+    }
+
+    fn replace(&self) -> Result<Reloaded, ReloadError> {
+        let file = self.file.as_deref().ok_or(ReloadError::NoFile)?;
+        let config = Config::load(file)?;
+        let old = self.proxy.live();
+        let mut changes = old.config.describe_changes(&config);
+        let needs_restart = old.config.needs_restart(&config);
+        let warnings = config.warnings.clone();
+        let new = self.proxy.replace(config, file).map_err(ReloadError::Prepare)?;
+        changes.extend(new_components(&old, &new));
+        Ok(Reloaded { generation: new.generation, changes, needs_restart, warnings })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches the configuration and the components it names; reloads when they changed and have been still for
+    /// one look, so that a file is not read while it is being written.
+    pub async fn watch(self: Arc<Self>) {
+        let Some(file) = self.file.clone() else { return };
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut before = self.lock().seen.clone();
+        loop {
+            looks.tick().await;
+            let now = prints(&self.proxy, &file);
+            let is_still = now == before;
+            before = now;
+            if is_still && before != self.lock().seen {
+                let reloader = Arc::clone(&self);
+                // Its result is logged, and kept for the status.
+                let _ = tokio::task::spawn_blocking(move || reloader.reload().is_ok()).await;
+            }
+        }
+    }
+}
+
+/// Routes whose component is another one, although the configuration names the same file.
+fn new_components(old: &Live, new: &Live) -> Vec<String> {
+    let policy_of = |name: &str| {
+        let at = old.config.routes.iter().position(|route| route.name.as_str() == name)?;
+        old.policies[at].as_ref().zip(old.config.routes[at].policy.as_ref())
+    };
+    let changed = new.config.routes.iter().zip(&new.policies).filter_map(|(route, policy)| {
+        let (now, wanted) = policy.as_ref().zip(route.policy.as_ref())?;
+        let (before, was) = policy_of(route.name.as_str())?;
+        let is_same_text = was.component == wanted.component && was.settings == wanted.settings;
+        (is_same_text && before.generation != now.generation)
+            .then(|| format!("route \"{}\": new component {}", route.name.as_str(), now.policy.label()))
+    });
+    changed.collect()
+}
+
+fn prints(proxy: &Proxy, file: &Path) -> Vec<Option<Print>> {
+    let live = proxy.live();
+    let components =
+        live.config.routes.iter().filter_map(|route| route.policy.as_ref()).map(|policy| &*policy.component);
+    std::iter::once(file).chain(components).map(print).collect()
+}
+
+fn print(file: &Path) -> Option<Print> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(file).ok()?;
+    Some(Print { modified: metadata.modified().ok(), size_bytes: metadata.len(), inode: metadata.ino() })
+}

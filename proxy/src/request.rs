@@ -1,0 +1,230 @@
+//! A request as the steps see it: checked once, its target parsed once.
+//!
+//! Routing, the cache key and the upstream request all use the one [`Target`] made here, so that no trick with
+//! its spelling can mean one thing to the one and another thing to the other. Nothing is decoded or collapsed.
+
+use std::{cell::Cell, net::IpAddr};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    uri::PathAndQuery,
+};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::error::Error;
+
+/// One request of a client.
+pub struct Request {
+    pub method: Method,
+    pub target: Target,
+    pub fields: HeaderMap,
+    pub client: IpAddr,
+    pub has_body: bool,
+    body: Cell<Option<Incoming>>,
+}
+
+/// Where a request goes: host and path with query, in the one form that all steps use.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Lower case, without the default port and without a final dot; visible ASCII.
+    host: HeaderValue,
+    path_and_query: PathAndQuery,
+}
+
+impl Request {
+    /// Refuses what hyper lets through and a cache must not.
+    pub fn checked(request: http::Request<Incoming>, client: IpAddr) -> Result<Request, (Method, Error)> {
+        let (parts, body) = request.into_parts();
+        let target = match check_head(&parts.method, &parts.uri, parts.version, &parts.headers) {
+            Ok(target) => target,
+            Err(error) => return Err((parts.method, error)),
+        };
+        Ok(Request {
+            method: parts.method,
+            target,
+            fields: parts.headers,
+            client,
+            has_body: !body.is_end_stream(),
+            body: Cell::new(Some(body)),
+        })
+    }
+
+    /// The body, once.
+    pub fn take_body(&self) -> Option<Incoming> {
+        self.body.take()
+    }
+
+    /// The head alone, for a fetch that outlives its client.
+    pub fn without_body(&self) -> Request {
+        Request {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            fields: self.fields.clone(),
+            client: self.client,
+            has_body: self.has_body,
+            body: Cell::new(None),
+        }
+    }
+}
+
+fn check_head(method: &Method, uri: &Uri, version: Version, fields: &HeaderMap) -> Result<Target, Error> {
+    if method == Method::CONNECT || method == Method::TRACE {
+        return Err(Error::MethodRefused(method.clone()));
+    }
+    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !is_chunked || codings.next().is_some() || version == Version::HTTP_10 {
+            return Err(Error::HttpRequestError("Transfer-Encoding must be `chunked`, once, in HTTP/1.1"));
+        }
+        if fields.contains_key(CONTENT_LENGTH) {
+            return Err(Error::HttpRequestError("both Transfer-Encoding and Content-Length"));
+        }
+    }
+    Target::of(method, uri, fields)
+}
+
+impl Target {
+    fn of(method: &Method, uri: &Uri, fields: &HeaderMap) -> Result<Target, Error> {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+        //# A server MUST respond with a 400 (Bad Request) status code to any
+        //# HTTP/1.1 request message that lacks a Host header field and to any
+        //# request message that contains more than one Host header field line or
+        //# a Host header field with an invalid field value.
+        let mut hosts = fields.get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return Err(Error::HttpRequestError("exactly one Host field is needed"));
+        };
+        let host = match uri.authority() {
+            //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+            //# When an origin server receives a request with an absolute-form of
+            //# request-target, the origin server MUST ignore the received Host header
+            //# field (if any) and instead use the host information of the request-target.
+            Some(authority) => &HeaderValue::from_str(authority.as_str())
+                .map_err(|_| Error::HttpRequestError("invalid authority in the request target"))?,
+            None => host,
+        };
+        let path_and_query = match uri.path_and_query() {
+            Some(target) if target.as_str() == "*" && method != Method::OPTIONS => {
+                return Err(Error::HttpRequestError("the target `*` is for OPTIONS only"));
+            }
+            // `http://host` without a path means `/` (RFC 9112 section 3.2.1).
+            Some(target) if target.path().is_empty() => PathAndQuery::from_static("/"),
+            Some(target) => target.clone(),
+            None => PathAndQuery::from_static("/"),
+        };
+        if !path_and_query.as_str().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+            return Err(Error::HttpRequestError("the request target holds a forbidden character"));
+        }
+        Ok(Target { host: normalised_host(host)?, path_and_query })
+    }
+
+    pub fn host(&self) -> &str {
+        // Visible ASCII: checked by `normalised_host`.
+        self.host.to_str().unwrap_or_default()
+    }
+
+    pub fn host_field(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// The host without a port.
+    pub fn host_name(&self) -> &str {
+        let host = self.host();
+        match host.rfind(':') {
+            Some(at) if !host.ends_with(']') => &host[..at],
+            _ => host,
+        }
+    }
+
+    pub fn path(&self) -> &str {
+        self.path_and_query.path()
+    }
+
+    pub fn query(&self) -> Option<&str> {
+        self.path_and_query.query()
+    }
+
+    pub fn path_and_query(&self) -> &PathAndQuery {
+        &self.path_and_query
+    }
+
+    /// The same normal form for a URL that an operator wrote, so that a purge meets what was stored.
+    pub fn of_url(url: &str) -> Result<Target, &'static str> {
+        let uri: Uri = url.parse().map_err(|_| "not a URL")?;
+        let authority =
+            uri.authority().ok_or("a URL with a host is needed, as in http://example.com/path")?;
+        let mut fields = HeaderMap::new();
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "invalid host")?;
+        fields.insert(HOST, host);
+        Target::of(&Method::GET, &uri, &fields).map_err(|_| "not a URL that a request could have")
+    }
+}
+
+/// The usual host is normal already, and is taken without a copy.
+fn normalised_host(host: &HeaderValue) -> Result<HeaderValue, Error> {
+    const INVALID: Error = Error::HttpRequestError("invalid Host");
+    let bytes = host.as_bytes();
+    let is_valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
+    if bytes.is_empty() || !bytes.iter().all(is_valid) {
+        return Err(INVALID);
+    }
+    let without_port = match bytes.iter().rposition(|byte| *byte == b':') {
+        Some(at) if !bytes.ends_with(b"]") => {
+            let port = &bytes[at + 1..];
+            if !port.iter().all(u8::is_ascii_digit) || port.len() > 5 {
+                return Err(INVALID);
+            }
+            if port.is_empty() || port == b"80" { Some(&bytes[..at]) } else { None }
+        }
+        _ => None,
+    };
+    let name = without_port.unwrap_or(bytes);
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    if name.is_empty() {
+        return Err(INVALID);
+    }
+    if name.len() == bytes.len() && !name.iter().any(u8::is_ascii_uppercase) {
+        return Ok(host.clone());
+    }
+    HeaderValue::from_bytes(&name.to_ascii_lowercase()).map_err(|_| INVALID)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_host(written: &str, expected: Option<&str>) {
+        let host = HeaderValue::from_str(written).unwrap();
+        let normal = normalised_host(&host).ok();
+        assert_eq!(normal.as_ref().map(|h| h.to_str().unwrap()), expected, "{written}");
+    }
+
+    #[test]
+    fn a_host_has_one_form() {
+        check_host("example.com", Some("example.com"));
+        check_host("Example.COM", Some("example.com"));
+        check_host("example.com:80", Some("example.com"));
+        check_host("example.com:", Some("example.com"));
+        check_host("example.com.", Some("example.com"));
+        check_host("example.com:8080", Some("example.com:8080"));
+        check_host("[::1]:8080", Some("[::1]:8080"));
+        check_host("[::1]", Some("[::1]"));
+        check_host("example.com:80x", None);
+        check_host("user@example.com", None);
+        check_host("a/b", None);
+        check_host("", None);
+        check_host(".", None);
+    }
+
+    #[test]
+    fn an_operators_url_has_the_form_of_a_request() {
+        let target = Target::of_url("http://Example.com:80/a%2fb?c=d").unwrap();
+        assert_eq!((target.host(), target.path_and_query().as_str()), ("example.com", "/a%2fb?c=d"));
+        assert_eq!(Target::of_url("http://h").unwrap().path(), "/");
+        assert!(Target::of_url("/path").is_err());
+    }
+}

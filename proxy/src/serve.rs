@@ -1,0 +1,110 @@
+//! One request from head to answer: the table of contents of the whole program.
+
+use std::{net::IpAddr, rc::Rc, sync::Arc};
+
+use http::Response;
+use hyper::body::Incoming;
+
+use crate::{
+    body::Body,
+    clock::Stopwatch,
+    coalesce::{self, Turn},
+    deliver::{self, Delivery},
+    error::{Error, Side},
+    lookup::{self, Found},
+    observe::Outcome,
+    policy::{self, Ruling},
+    request::Request,
+    respond, route, store,
+    worker::Worker,
+};
+
+/// Serves one request. Never fails: what goes wrong becomes an answer.
+pub async fn serve(worker: &Rc<Worker>, request: http::Request<Incoming>, client: IpAddr) -> Response<Body> {
+    let watch = Stopwatch::start();
+    let request = match Request::checked(request, client) {
+        Ok(request) => request,
+        Err((method, error)) => return respond::to_error(&error, &method),
+    };
+    let routed = match route::find(worker, &request) {
+        Ok(routed) => routed,
+        Err(error) => return respond::to_error(&error, &request.method),
+    };
+    let view = Rc::clone(&routed.view);
+    let (metrics, route) = (routed.metrics_handle(), routed.index());
+    let (outcome, response) = match answer(worker, &request, routed).await {
+        Ok(delivery) => {
+            let outcome = delivery.outcome();
+            match deliver::response(&request, delivery) {
+                Ok(response) => (outcome, response),
+                Err(error) => (Outcome::Error, failed(&error, &request)),
+            }
+        }
+        Err(error) => (Outcome::Error, failed(&error, &request)),
+    };
+    let duration = watch.elapsed();
+    metrics.finished(outcome, duration);
+    if view.live.config.access_log {
+        let route_name = view.live.config.routes[route].name.as_str();
+        log_access(&request, &response, route_name, outcome, duration);
+    }
+    response
+}
+
+async fn answer(worker: &Rc<Worker>, request: &Request, routed: route::Routed) -> Result<Delivery, Error> {
+    let plan = match policy::decide(worker, request, routed)? {
+        Ruling::Answer(made) => return Ok(Delivery::Made(made)),
+        Ruling::Proceed(plan) => plan,
+    };
+    let mut has_waited = false;
+    let permit = loop {
+        let (why, stale) = match lookup::stored(worker, request, &plan) {
+            Found::Reusable(reusable) => {
+                if reusable.outcome == Outcome::HitStale {
+                    store::refresh_in_background(worker, request, plan, Arc::clone(&reusable.stored));
+                } else {
+                    worker.give_back(plan.key);
+                }
+                return Ok(Delivery::Reused(reusable));
+            }
+            Found::Forward { why, stale } => (why, stale),
+        };
+        match coalesce::join(worker, request, &plan, why, stale, has_waited).await {
+            Turn::Fetch(permit) => break permit,
+            Turn::Follow(reusable) => return Ok(Delivery::Reused(reusable)),
+            Turn::LookAgain => has_waited = true,
+        }
+    };
+    Box::pin(store::fetch_and_keep(worker, request, plan, permit)).await
+}
+
+fn failed(error: &Error, request: &Request) -> Response<Body> {
+    match error.side() {
+        Side::Client => tracing::debug!("{error}"),
+        Side::Upstream => tracing::warn!("{error}"),
+        Side::Us => tracing::error!("{error}"),
+    }
+    respond::to_error(error, &request.method)
+}
+
+/// One line per request with the whole decision. Neither query nor any field value: they may be secrets.
+fn log_access(
+    request: &Request,
+    response: &Response<Body>,
+    route: &str,
+    outcome: Outcome,
+    duration: std::time::Duration,
+) {
+    tracing::info!(
+        target: "larder::access",
+        client = %request.client,
+        method = request.method.as_str(),
+        host = request.target.host(),
+        path = request.target.path(),
+        status = response.status().as_u16(),
+        route.name = route,
+        cache.outcome = outcome.as_str(),
+        duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
+}

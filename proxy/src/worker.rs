@@ -1,0 +1,96 @@
+//! One worker: what belongs to one thread and is therefore used without locks.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+
+use plugin_host::Instances;
+
+use crate::{
+    live::{Live, Proxy},
+    observe::{RouteMetrics, WorkerMetrics},
+    upstream::{Pool, Upstream},
+};
+
+/// A worker's own things, and the way to the shared ones.
+pub struct Worker {
+    pub proxy: Arc<Proxy>,
+    pub instances: RefCell<Instances>,
+    pub metrics: Arc<WorkerMetrics>,
+    view: RefCell<Rc<View>>,
+    /// Connections outlive a reload as long as the server is still named.
+    pools: RefCell<HashMap<Box<str>, Rc<Pool>>>,
+    spare_key: RefCell<Vec<u8>>,
+}
+
+/// The live configuration with this worker's own counters and connections beside each part of it.
+pub struct View {
+    pub live: Arc<Live>,
+    /// One per route.
+    pub routes: Vec<Arc<RouteMetrics>>,
+    pub upstreams: Vec<Rc<Upstream>>,
+}
+
+impl Worker {
+    pub fn new(proxy: Arc<Proxy>) -> Rc<Worker> {
+        let metrics = proxy.register_worker();
+        let pools = RefCell::default();
+        let view = View::of(proxy.live(), &metrics, &pools);
+        Rc::new(Worker {
+            proxy,
+            instances: RefCell::new(Instances::new()),
+            metrics,
+            view: RefCell::new(Rc::new(view)),
+            pools,
+            spare_key: RefCell::default(),
+        })
+    }
+
+    /// The configuration for a request that begins now. One atomic load while nothing changes.
+    pub fn view(&self) -> Rc<View> {
+        if self.view.borrow().live.generation != self.proxy.generation() {
+            let view = View::of(self.proxy.live(), &self.metrics, &self.pools);
+            self.view.replace(Rc::new(view));
+        }
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// A buffer for a cache key; give it back when done, so that the next request need not allocate.
+    pub fn take_key_buffer(&self) -> Vec<u8> {
+        self.spare_key.take()
+    }
+
+    pub fn give_back(&self, mut buffer: Vec<u8>) {
+        const LARGEST_KEPT_BYTES: usize = 4096;
+        if buffer.capacity() <= LARGEST_KEPT_BYTES {
+            buffer.clear();
+            self.spare_key.replace(buffer);
+        }
+    }
+}
+
+impl View {
+    fn of(live: Arc<Live>, metrics: &WorkerMetrics, pools: &RefCell<HashMap<Box<str>, Rc<Pool>>>) -> View {
+        let routes = live.config.routes.iter().map(|route| metrics.route(route.name.as_str())).collect();
+        let mut pools = pools.borrow_mut();
+        let mut used = HashMap::new();
+        let upstreams = live
+            .config
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                let of_servers = upstream
+                    .servers
+                    .iter()
+                    .map(|server| {
+                        let pool = pools.entry(server.authority.clone()).or_default();
+                        used.insert(server.authority.clone(), Rc::clone(pool));
+                        Rc::clone(pool)
+                    })
+                    .collect();
+                let counted = metrics.upstream(upstream.name.as_str());
+                Rc::new(Upstream::new(upstream, of_servers, counted))
+            })
+            .collect();
+        *pools = used;
+        View { live, routes, upstreams }
+    }
+}
