@@ -58,11 +58,12 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 
 use crate::faults::{Faults, Position};
+use crate::params::Given;
 
 mod header;
 mod sql;
 mod route;
-mod tags;
+pub(crate) mod tags;
 pub(crate) mod prepare;
 #[cfg(test)]
 mod tests;
@@ -121,7 +122,7 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Param {
     pub(crate) name: String,
-    pub(crate) from: From,
+    pub(crate) from: In,
     /// The name that Postgres itself uses: `int8`, not `bigint`.
     pub(crate) type_name: String,
     pub(crate) range: Option<(i64, i64)>,
@@ -130,7 +131,7 @@ pub(crate) struct Param {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum In {
     Path,
     Query,
 }
@@ -235,6 +236,18 @@ impl Endpoint {
     /// The statement for what a request gives: `is_given` says of each condition whether it holds.
     pub(crate) fn mask(&self, is_given: impl Fn(Condition) -> bool) -> usize {
         self.conditions.iter().enumerate().filter(|(_, condition)| is_given(**condition)).map(|(bit, _)| 1 << bit).sum()
+    }
+
+    /// The parameter `limit` of a cursor page, and one more than the request asks for.
+    pub(crate) fn limit_to_fetch(&self, given: &Given) -> Option<(usize, String)> {
+        let (index, limit) = self.limit(given)?;
+        Some((index, (limit + 1).to_string()))
+    }
+
+    /// The parameter `limit` of a cursor page, and what the request asks for.
+    pub(crate) fn limit(&self, given: &Given) -> Option<(usize, usize)> {
+        let Rows::Cursor { limit } = self.rows else { return None };
+        Some((limit, given.values.get(limit)?.as_ref()?.parse().ok()?))
     }
 
     /// Such as ` with type, cursor`, for messages; empty for a statement without optional lines.

@@ -9,7 +9,7 @@ use std::error::Error as StdError;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
-use crate::catalogue::{Absent, Condition, Endpoint, From, Param, Rows};
+use crate::catalogue::{Absent, Condition, Endpoint, In, Param, Rows};
 use crate::error::Error;
 
 /// Keys are short; longer texts only make the database work.
@@ -41,7 +41,7 @@ pub(crate) enum Bound<'v> {
 pub(crate) fn read(endpoint: &Endpoint, captures: &[&str], query: &str) -> Result<Given, Error> {
     let mut given = Given { values: vec![None; endpoint.params.len()], cursor: None };
     for (name, capture) in endpoint.route.variables().zip(captures) {
-        let index = endpoint.params.iter().position(|param| param.name == name && param.from == From::Path);
+        let index = endpoint.params.iter().position(|param| param.name == name && param.from == In::Path);
         let value = decode(capture, false).ok_or_else(|| bad(name, "is not UTF-8, percent-encoded"))?;
         if let Some(slot) = index.and_then(|index| given.values.get_mut(index)) {
             *slot = Some(value);
@@ -53,7 +53,7 @@ pub(crate) fn read(endpoint: &Endpoint, captures: &[&str], query: &str) -> Resul
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(name) = decode(name, true) else { continue };
-        let is_it = |param: &Param| param.name == name && param.from == From::Query;
+        let is_it = |param: &Param| param.name == name && param.from == In::Query;
         let slot = match endpoint.params.iter().position(is_it).and_then(|index| given.values.get_mut(index)) {
             Some(slot) => slot,
             None if name == "cursor" && matches!(endpoint.rows, Rows::Cursor { .. }) => &mut given.cursor,

@@ -5,7 +5,7 @@
 use hyper::header::HeaderValue;
 
 use super::sql::{self, Bind, Scan, Variant};
-use super::{Absent, Condition, Endpoint, From, Param, Read, Route, Rows, Source, TagTemplate};
+use super::{Absent, Condition, Endpoint, In, Param, Read, Route, Rows, Source, TagTemplate};
 use crate::config::duration;
 use crate::faults::{Faults, Position, suggestion};
 use crate::params;
@@ -177,8 +177,8 @@ impl<'s> Reader<'s> {
         let (declared, default) = value.split_once('=').map_or((value, None), |(value, default)| (value, Some(default)));
         let mut words = declared.words();
         let from = match words.next() {
-            Some(word) if word.text == "path" => From::Path,
-            Some(word) if word.text == "query" => From::Query,
+            Some(word) if word.text == "path" => In::Path,
+            Some(word) if word.text == "query" => In::Query,
             Some(word) => {
                 let suggestion = suggestion(word.text, ["path", "query"].into_iter());
                 let message = format!("param `{}` comes from `{}`, not path or query{suggestion}", name.text, word.text);
@@ -194,20 +194,20 @@ impl<'s> Reader<'s> {
             from,
             type_name: params::type_name(type_word.text).to_owned(),
             range: None,
-            absent: if from == From::Path { Absent::Refused } else { Absent::Null },
+            absent: if from == In::Path { Absent::Refused } else { Absent::Null },
             position: self.position(name.offset),
         };
         for word in words {
             let range = word.text.split_once("..").map(|(low, high)| (low.parse::<i64>(), high.parse::<i64>()));
             match (range, word.text) {
                 (Some((Ok(low), Ok(high))), _) if low <= high => param.range = Some((low, high)),
-                (None, "required") if from == From::Query && default.is_none() => param.absent = Absent::Refused,
+                (None, "required") if from == In::Query && default.is_none() => param.absent = Absent::Refused,
                 (Some(_), _) => self.fault(word.offset, format!("`{}` is not a range such as 1..100", word.text)),
                 (None, other) => self.fault(word.offset, format!("`{other}` is not understood here")),
             }
         }
         if let Some(default) = default {
-            if from == From::Path {
+            if from == In::Path {
                 self.fault(default.offset, "a path parameter is always there and has no default");
             } else if let Err(why) = params::check(&param.type_name, param.range, default.text) {
                 self.fault(default.offset, format!("the default of `{}` {why}", param.name));
@@ -293,12 +293,12 @@ impl<'s> Reader<'s> {
     fn route_params(&mut self, header: &Header) {
         let Some(route) = &header.route else { return };
         for variable in route.variables() {
-            if !header.params.iter().any(|param| param.name == variable && param.from == From::Path) {
+            if !header.params.iter().any(|param| param.name == variable && param.from == In::Path) {
                 let message = format!("`{{{variable}}}` is not declared; write `-- param {variable}: path text`");
                 self.faults.push(&self.source.path, Some(route.position), message);
             }
         }
-        for param in header.params.iter().filter(|param| param.from == From::Path) {
+        for param in header.params.iter().filter(|param| param.from == In::Path) {
             if !route.variables().any(|variable| variable == param.name) {
                 let suggestion = suggestion(&param.name, route.variables());
                 let message = format!("the route has no `{{{}}}`{suggestion}", param.name);

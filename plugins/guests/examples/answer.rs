@@ -17,7 +17,11 @@ impl Policy for Refuses {
 
 impl RequestPolicy for Refuses {
     fn on_request(&self, _: &Request<'_>) -> RequestDecision {
-        Answer::new(403).field("content-type", "text/plain").field("x-denied-by", "answer").body("not for you\n").into()
+        Answer::new(403)
+            .field("content-type", "text/plain")
+            .field("x-denied-by", "answer")
+            .body("not for you\n")
+            .into()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Answers, as a header field tells it, with one thing or another that may not be.
 
-use larder_policy::{Answer, Input, Inputs, LookUp, NoSettings, Policy, Request, RequestDecision, RequestPolicy};
+use larder_policy::{
+    Answer, Input, Inputs, LookUp, NoSettings, Policy, Request, RequestDecision, RequestPolicy,
+};
 
 struct BadOutput {
     what: Input,

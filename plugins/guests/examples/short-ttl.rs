@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use larder_policy::{Inputs, NoSettings, Policy, Request, Response, ResponseDecision, ResponseInput, ResponsePolicy, Store};
+use larder_policy::{
+    Inputs, NoSettings, Policy, Request, Response, ResponseDecision, ResponseInput, ResponsePolicy, Store,
+};
 
 struct ShortTtl {
     kind: ResponseInput,

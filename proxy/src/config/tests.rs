@@ -76,7 +76,7 @@ fn a_configuration_without_a_file_is_that_of_three_lines() {
 fn the_whole_file_is_read() {
     let config = good(include_str!("ui/good_everything.toml"));
     assert_eq!(config.workers.get(), 3);
-    assert!(!config.access_log);
+    assert!(config.access_log);
     assert_eq!(config.admin.listen.unwrap().to_string(), "0.0.0.0:9091");
     assert!(config.admin.token.unwrap().matches(b"not-a-secret-as-it-is-in-git"));
     assert_eq!(config.cache, Cache { memory_bytes: 1 << 30, max_response_bytes: 8 << 20 });

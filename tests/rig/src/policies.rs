@@ -78,7 +78,8 @@ fn build_all(workspace: &Path) -> Result<PathBuf, PoliciesError> {
 fn ensure_target(workspace: &Path) -> Result<(), PoliciesError> {
     let has_target = || {
         let mut rustc = Command::new("rustc");
-        let output = run(rustc.current_dir(workspace).args(["--print", "target-libdir", "--target", TARGET]))?;
+        let output =
+            run(rustc.current_dir(workspace).args(["--print", "target-libdir", "--target", TARGET]))?;
         Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
     };
     if has_target()? {

@@ -1,0 +1,197 @@
+//! What the worker runs on: `origin.toml` and the environment, checked into plain data.
+//!
+//! ```toml
+//! listen = "127.0.0.1:8081"
+//! workers = 2                      # default: one for each core
+//!
+//! [database]
+//! primary = "postgres://app@10.0.0.1/app"
+//! replicas = ["postgres://app@10.0.0.2/app"]
+//! connections = 2                  # to each server, of each worker; requests share them
+//! statement_timeout = "30s"
+//! connect_timeout = "5s"
+//!
+//! [queries]
+//! directory = "queries"            # default: the catalogue that ships
+//! ```
+//! `DATABASE_URL` and `REPLICA_URLS` (separated by commas) stand in for `primary` and `replicas`, so that secrets need no file.
+//! All faults are found before any is reported. Read next: `config/section.rs`.
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use crate::faults::{Faults, Position};
+
+mod section;
+mod server_url;
+#[cfg(test)]
+mod tests;
+
+use section::{Report, Section};
+pub use server_url::ServerUrl;
+
+/// Reached by the proxy on the same machine, by no one else.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
+/// Two let one worker's short statements overtake a long one; more share the server's cores worse.
+const DEFAULT_CONNECTIONS: usize = 2;
+const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+const MAX_REPLICAS: usize = 64;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub workers: NonZeroUsize,
+    pub database: DatabaseConfig,
+    /// `None`: the catalogue that ships.
+    pub queries: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    pub primary: ServerUrl,
+    pub replicas: Vec<ServerUrl>,
+    pub connections: usize,
+    pub statement_timeout: Duration,
+    pub connect_timeout: Duration,
+}
+
+/// What the environment says; empty variables are absent ones.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    pub database_url: Option<String>,
+    pub replica_urls: Option<String>,
+}
+
+impl Environment {
+    #[must_use]
+    pub fn of_process() -> Self {
+        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self { database_url: read("DATABASE_URL"), replica_urls: read("REPLICA_URLS") }
+    }
+}
+
+impl Config {
+    /// Reads the file, if there is one, and the environment.
+    ///
+    /// # Errors
+    /// All faults of both.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Faults> {
+        let Some(path) = file else { return Self::parse("", Path::new("environment"), environment) };
+        let unreadable = |e: std::io::Error| Faults::of_file(path, format!("cannot be read: {e}"));
+        if fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE_BYTES {
+            return Err(Faults::of_file(path, format!("has more than {MAX_FILE_BYTES} bytes, too many for a configuration")));
+        }
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text, path, environment)
+    }
+
+    /// Checks the text of a file. `path` is for messages and for the folder that relative paths start from.
+    ///
+    /// # Errors
+    /// All faults.
+    pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Self, Faults> {
+        let (tree, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            let mut faults = Faults::default();
+            for error in errors {
+                let position = error.span().map(|span| Position::of(text, span.start));
+                faults.push(path, position, error.message().trim_end().replace('\n', "; "));
+            }
+            return Err(faults);
+        }
+        let report = Report::new(path, text);
+        let config = read(&report, Section::root(&report, tree.get_ref()), path, environment);
+        let faults = report.into_faults();
+        match config {
+            Some(config) => faults.or(config),
+            None => Err(faults),
+        }
+    }
+}
+
+fn read(report: &Report<'_>, mut root: Section<'_>, path: &Path, environment: &Environment) -> Option<Config> {
+    let listen = root.get("listen").map_or(Some(DEFAULT_LISTEN), |value| value.parse("\"127.0.0.1:8081\""));
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let workers = root.get("workers").map_or(Some(cores), |value| NonZeroUsize::new(value.count(1..=1024)?));
+    let database = match root.get("database") {
+        Some(value) => value.section().and_then(|section| database(report, section, environment)),
+        None => database(report, Section::empty(report, "database"), environment),
+    };
+    let queries = match root.get("queries") {
+        Some(value) => value.section().map(|mut section| {
+            let directory = section.get("directory").and_then(|value| value.string("\"queries\""));
+            section.finish();
+            directory.map(|directory| path.parent().unwrap_or(Path::new("")).join(directory))
+        }),
+        None => Some(None),
+    };
+    root.finish();
+    Some(Config { listen: listen?, workers: workers?, database: database?, queries: queries? })
+}
+
+fn database(report: &Report<'_>, mut section: Section<'_>, environment: &Environment) -> Option<DatabaseConfig> {
+    const EXAMPLE: &str = "\"postgres://user@127.0.0.1:5432/app\"";
+    let primary = match (section.get("primary"), &environment.database_url) {
+        (Some(value), _) => value.parse(EXAMPLE),
+        (None, Some(url)) => url.parse().map_err(|why| report.fault_of_file(format!("DATABASE_URL: {why}"))).ok(),
+        (None, None) => {
+            report.fault_of_file(format!("no database: write `primary = {EXAMPLE}` under [database], or set DATABASE_URL"));
+            None
+        }
+    };
+    let replicas = match (section.get("replicas"), &environment.replica_urls) {
+        (Some(value), _) => value.list().map(|list| list.iter().filter_map(|value| value.parse(EXAMPLE)).collect()),
+        (None, Some(urls)) => Some(
+            (urls.split(',').map(str::trim).filter(|url| !url.is_empty()))
+                .filter_map(|url| url.parse().map_err(|why| report.fault_of_file(format!("REPLICA_URLS: {why}"))).ok())
+                .collect(),
+        ),
+        (None, None) => Some(Vec::new()),
+    };
+    if replicas.as_ref().is_some_and(|replicas: &Vec<ServerUrl>| replicas.len() > MAX_REPLICAS) {
+        report.fault_of_file(format!("more than {MAX_REPLICAS} replicas"));
+    }
+    let connections = section.get("connections").map_or(Some(DEFAULT_CONNECTIONS), |value| value.count(1..=64));
+    let limits = Duration::from_millis(1)..=Duration::from_secs(3600);
+    let statement_timeout =
+        section.get("statement_timeout").map_or(Some(DEFAULT_STATEMENT_TIMEOUT), |value| value.duration(limits.clone()));
+    let connect_timeout =
+        section.get("connect_timeout").map_or(Some(DEFAULT_CONNECT_TIMEOUT), |value| value.duration(limits));
+    section.finish();
+    Some(DatabaseConfig {
+        primary: primary?,
+        replicas: replicas?,
+        connections: connections?,
+        statement_timeout: statement_timeout?,
+        connect_timeout: connect_timeout?,
+    })
+}
+
+/// A whole number with a unit: `500ms`, `30s`, `5m`, `1h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let malformed = || format!("{text:?} is not a duration; write for example \"500ms\", \"30s\", \"5m\"");
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (_, unit_ms) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(malformed)?;
+    let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*unit_ms)).ok_or_else(malformed)?;
+    Ok(Duration::from_millis(ms))
+}
+
+impl fmt::Display for Config {
+    /// For the log: without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "primary {}", self.database.primary)?;
+        for (index, replica) in self.database.replicas.iter().enumerate() {
+            write!(f, ", replica-{} {replica}", index + 1)?;
+        }
+        Ok(())
+    }
+}

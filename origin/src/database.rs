@@ -1,0 +1,216 @@
+//! Which server answers, and what happens when it cannot.
+//!
+//! Each worker has a few connections to each server; requests share them, pipelined. A read goes to the replica connection with the
+//! fewest statements in flight; if that server is gone, the same request is answered by the primary at once.
+//! Knows nothing of HTTP. Read next: `database/lane.rs` for the life of one connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, future, pin_mut};
+use tokio::sync::TryAcquireError;
+use tokio::time::timeout;
+use tokio_postgres::Row;
+
+use crate::catalogue::{Bind, Catalogue, Endpoint, Read};
+use crate::config::{DatabaseConfig, ServerUrl};
+use crate::cursor;
+use crate::error::{Error, Meaning, meaning};
+use crate::params::{Bound, Given};
+
+mod lane;
+
+pub(crate) use lane::{Lane, NoSession, Session, connect};
+
+/// How long a request waits for its turn when everything is in use.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+/// Above the statement's own timeout: those in front of it on the connection, and the network.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A replica, then the primary, then whatever else is there.
+const MAX_ATTEMPTS: usize = 3;
+/// An answer is held as a whole: its ETag is made of all of it.
+pub(crate) const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The servers as one worker sees them.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) servers: Vec<Server>,
+    statement_timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// `primary`, `replica-1`, ...
+    pub(crate) name: Arc<str>,
+    pub(crate) role: Role,
+    pub(crate) lanes: Vec<Arc<Lane>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Primary,
+    Replica,
+}
+
+/// What a statement gave, and where.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) session: Arc<Session>,
+    /// The value of `Larder-Version`.
+    pub(crate) stamp: String,
+}
+
+/// The servers of a configuration, the primary first.
+pub(crate) fn servers(config: &DatabaseConfig) -> impl Iterator<Item = (Arc<str>, Role, &ServerUrl)> {
+    let replicas = config.replicas.iter().enumerate();
+    let replicas = replicas.map(|(index, url)| (format!("replica-{}", index + 1).into(), Role::Replica, url));
+    std::iter::once(("primary".into(), Role::Primary, &config.primary)).chain(replicas)
+}
+
+impl Database {
+    /// Starts to connect; waits until each connection was tried once.
+    pub(crate) async fn start(config: &DatabaseConfig, catalogue: &Arc<Catalogue>) -> Self {
+        let mut tried = Vec::new();
+        let mut all = Vec::new();
+        for (name, role, url) in servers(config) {
+            let mut lanes = Vec::new();
+            for _ in 0..config.connections {
+                let (lane, first) = Lane::start(name.clone(), role, url, config, catalogue);
+                lanes.push(lane);
+                tried.push(first);
+            }
+            all.push(Server { name, role, lanes });
+        }
+        future::join_all(tried).await;
+        Self { servers: all, statement_timeout: config.statement_timeout }
+    }
+
+    /// Runs the endpoint's statement for what a request gives.
+    pub(crate) async fn run(&self, endpoint: &Endpoint, index: usize, given: &Given) -> Result<Answered, Error> {
+        let mask = endpoint.mask(|condition| given.holds(condition));
+        let mut tried: Vec<Arc<Session>> = Vec::new();
+        loop {
+            let session = self.choose(endpoint.read, &tried).ok_or(Error::NoServer)?;
+            let error = match self.run_on(&session, endpoint, index, mask, given).await {
+                Ok(answered) => return Ok(answered),
+                Err(RunError::Final(error)) => return Err(error),
+                Err(RunError::Elsewhere(error)) => error,
+            };
+            tried.push(session);
+            if tried.len() >= MAX_ATTEMPTS {
+                return Err(error);
+            }
+        }
+    }
+
+    /// The best connection that was not tried. A server that failed this request is not asked again while another one is there.
+    fn choose(&self, read: Read, tried: &[Arc<Session>]) -> Option<Arc<Session>> {
+        let has_failed = |server: &Server| tried.iter().any(|session| session.server == server.name);
+        let max_lag = match read {
+            Read::Primary => None,
+            Read::Replica { max_lag } => Some(max_lag),
+        };
+        let is_fresh = |session: &Session| max_lag.flatten().is_none_or(|most| session.lag() <= most);
+        let best = |is_wanted: &dyn Fn(&Server, &Session) -> bool| {
+            let servers = self.servers.iter();
+            let sessions = servers.flat_map(|server| server.lanes.iter().filter_map(move |lane| Some((server, lane.session()?))));
+            sessions
+                .filter(|(server, session)| is_wanted(server, session) && !tried.iter().any(|other| Arc::ptr_eq(other, session)))
+                .map(|(_, session)| session)
+                .min_by_key(|session| session.in_flight())
+        };
+        let primary = || best(&|server, _| server.role == Role::Primary);
+        if max_lag.is_none() {
+            return primary();
+        }
+        best(&|server, session| server.role == Role::Replica && !has_failed(server) && tried.is_empty() && is_fresh(session))
+            .or_else(primary)
+            // The lag is a preference between servers. With the primary gone, an old answer is better than none.
+            .or_else(|| best(&|server, _| server.role == Role::Replica && !has_failed(server)))
+    }
+
+    async fn run_on(
+        &self,
+        session: &Arc<Session>,
+        endpoint: &Endpoint,
+        index: usize,
+        mask: usize,
+        given: &Given,
+    ) -> Result<Answered, RunError> {
+        let _turn = match session.turns.try_acquire() {
+            Ok(turn) => turn,
+            Err(TryAcquireError::Closed) => return Err(RunError::Elsewhere(Error::NoServer)),
+            Err(TryAcquireError::NoPermits) => match timeout(MAX_WAIT, session.turns.acquire()).await {
+                Ok(Ok(turn)) => turn,
+                Ok(Err(_)) => return Err(RunError::Elsewhere(Error::NoServer)),
+                Err(_) => return Err(RunError::Final(Error::Busy)),
+            },
+        };
+        let prepared = session.prepared.get(index).and_then(|variants| variants.get(mask));
+        let prepared = prepared.ok_or(RunError::Final(Error::Endpoint("the endpoint has no such statement")))?;
+        let variant = endpoint.variants.get(mask).ok_or(RunError::Final(Error::Endpoint("no such variant")))?;
+
+        let after = match &given.cursor {
+            Some(text) => cursor::decode(&endpoint.name, &prepared.layout.cursor_types, text).ok_or_else(|| {
+                let why = "is not a `nextCursor` of this endpoint".to_owned();
+                RunError::Final(Error::BadParameter { parameter: "cursor".to_owned(), why })
+            })?,
+            None => Vec::new(),
+        };
+        let one_more = endpoint.limit_to_fetch(given);
+        let bound = variant.binds.iter().map(|bind| match bind {
+            Bind::Param(param) => match (&one_more, given.values.get(*param)) {
+                (Some((limit, text)), _) if limit == param => Bound::Text(text),
+                (_, Some(Some(text))) => Bound::Text(text),
+                (_, Some(None) | None) => Bound::Null,
+            },
+            Bind::After(column) => after.get(*column).cloned().map_or(Bound::Null, Bound::Binary),
+        });
+
+        // Both are sent at once, the stamp first: the statement's snapshot is taken after what the stamp says.
+        let rows = async {
+            let stream = session.client.query_raw(&prepared.statement, bound.collect::<Vec<_>>()).await?;
+            pin_mut!(stream);
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = stream.next().await {
+                let row = row?;
+                bytes += row.raw_size_bytes();
+                if bytes > MAX_ANSWER_BYTES {
+                    return Ok(None);
+                }
+                rows.push(row);
+            }
+            Ok(Some(rows))
+        };
+        let both = future::join(session.client.query_one(&session.stamp, &[]), rows);
+        let Ok((stamp, rows)) = timeout(self.statement_timeout + PATIENCE, both).await else {
+            session.abandon("no answer in time");
+            return Err(RunError::Elsewhere(Error::TooLong));
+        };
+        let stamp = stamp.and_then(|row| row.try_get::<_, String>(0)).map_err(|e| of_statement(session, e))?;
+        match rows.map_err(|e| of_statement(session, e))? {
+            Some(rows) => Ok(Answered { rows, session: session.clone(), stamp }),
+            None => Err(RunError::Final(Error::TooLarge(MAX_ANSWER_BYTES))),
+        }
+    }
+}
+
+enum RunError {
+    /// Another server can answer; the error is for when there is none.
+    Elsewhere(Error),
+    Final(Error),
+}
+
+fn of_statement(session: &Session, error: tokio_postgres::Error) -> RunError {
+    match meaning(&error) {
+        Meaning::Gone => {
+            session.abandon(&crate::error::chain(&error));
+            RunError::Elsewhere(Error::NoServer)
+        }
+        Meaning::NotHere => RunError::Elsewhere(Error::NoServer),
+        Meaning::BadValue | Meaning::TooLong | Meaning::Overloaded | Meaning::Failed => {
+            RunError::Final(Error::of_statement(error))
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What operators count, in the text format of Prometheus. Labels are names of endpoints and servers, never of requests.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+use crate::catalogue::Catalogue;
+use crate::database::Database;
+
+/// Upper bounds of the histogram, in microseconds.
+const BUCKETS_US: [u64; 12] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000];
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// One for each endpoint, and one for requests that met none.
+    endpoints: Vec<EndpointMetrics>,
+}
+
+#[derive(Debug, Default)]
+struct EndpointMetrics {
+    requests: [AtomicU64; CLASSES.len()],
+    buckets: [AtomicU64; BUCKETS_US.len()],
+    count: AtomicU64,
+    sum_us: AtomicU64,
+}
+
+impl Metrics {
+    pub(crate) fn new(catalogue: &Catalogue) -> Self {
+        Self { endpoints: (0..=catalogue.endpoints.len()).map(|_| EndpointMetrics::default()).collect() }
+    }
+
+    pub(crate) fn request(&self, endpoint: Option<usize>, status: StatusCode) {
+        let Some(metrics) = self.endpoints.get(endpoint.unwrap_or(self.endpoints.len() - 1)) else { return };
+        if let Some(count) = metrics.requests.get(usize::from(status.as_u16() / 100).saturating_sub(1)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The wait for a connection's turn is part of it.
+    pub(crate) fn statement(&self, endpoint: usize, took: Duration) {
+        let Some(metrics) = self.endpoints.get(endpoint) else { return };
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        if let Some(bucket) = BUCKETS_US.iter().position(|bound| took_us <= *bound).and_then(|at| metrics.buckets.get(at)) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        metrics.count.fetch_add(1, Ordering::Relaxed);
+        metrics.sum_us.fetch_add(took_us, Ordering::Relaxed);
+    }
+
+    pub(crate) fn text<'d>(&self, catalogue: &Catalogue, databases: impl Iterator<Item = &'d Database> + Clone) -> String {
+        let mut out = String::new();
+        let names: Vec<&str> = (catalogue.endpoints.iter().map(|endpoint| endpoint.name.as_str())).chain([""]).collect();
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        // Writing to a String cannot fail.
+        out.push_str("# TYPE larder_origin_requests_total counter\n");
+        for (name, metrics) in names.iter().zip(&self.endpoints) {
+            for (class, count) in CLASSES.iter().zip(&metrics.requests) {
+                let _ = writeln!(out, "larder_origin_requests_total{{endpoint=\"{name}\",status=\"{class}\"}} {}", load(count));
+            }
+        }
+        out.push_str("# TYPE larder_origin_statement_seconds histogram\n");
+        for (endpoint, metrics) in catalogue.endpoints.iter().zip(&self.endpoints) {
+            let metric = "larder_origin_statement_seconds";
+            let label = format!("endpoint=\"{}\"", endpoint.name);
+            let mut so_far = 0;
+            for (bound, count) in BUCKETS_US.iter().zip(&metrics.buckets) {
+                so_far += load(count);
+                let _ = writeln!(out, "{metric}_bucket{{{label},le=\"{}\"}} {so_far}", seconds(*bound));
+            }
+            let _ = writeln!(out, "{metric}_bucket{{{label},le=\"+Inf\"}} {}", load(&metrics.count));
+            let _ = writeln!(out, "{metric}_sum{{{label}}} {}", seconds(load(&metrics.sum_us)));
+            let _ = writeln!(out, "{metric}_count{{{label}}} {}", load(&metrics.count));
+        }
+        let servers = |index: usize| databases.clone().filter_map(move |database| database.servers.get(index));
+        let names = databases.clone().next().map(|database| database.servers.iter().map(|server| server.name.clone()));
+        let names: Vec<_> = names.into_iter().flatten().collect();
+        let sessions = |index: usize| servers(index).flat_map(|server| server.lanes.iter().filter_map(|lane| lane.session()));
+        out.push_str("# TYPE larder_origin_server_connections gauge\n");
+        for (index, name) in names.iter().enumerate() {
+            let _ = writeln!(out, "larder_origin_server_connections{{server=\"{name}\"}} {}", sessions(index).count());
+        }
+        out.push_str("# TYPE larder_origin_server_up gauge\n");
+        for (index, name) in names.iter().enumerate() {
+            let is_up = u8::from(sessions(index).next().is_some());
+            let _ = writeln!(out, "larder_origin_server_up{{server=\"{name}\"}} {is_up}");
+        }
+        out.push_str("# TYPE larder_origin_statements_in_flight gauge\n");
+        for (index, name) in names.iter().enumerate() {
+            let in_flight: usize = sessions(index).map(|session| session.in_flight()).sum();
+            let _ = writeln!(out, "larder_origin_statements_in_flight{{server=\"{name}\"}} {in_flight}");
+        }
+        out.push_str("# TYPE larder_origin_server_lag_seconds gauge\n");
+        for (index, name) in names.iter().enumerate() {
+            let lag = sessions(index).map(|session| session.lag()).max().unwrap_or_default();
+            let _ = writeln!(out, "larder_origin_server_lag_seconds{{server=\"{name}\"}} {}", lag.as_secs_f64());
+        }
+        out
+    }
+}
+
+/// Exact, unlike a float.
+fn seconds(us: u64) -> String {
+    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
+}

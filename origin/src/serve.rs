@@ -1,0 +1,123 @@
+//! One request from head to answer: the table of contents of the worker.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tracing::{debug, error};
+
+use crate::answer;
+use crate::catalogue::Catalogue;
+use crate::clock::Stopwatch;
+use crate::database::Database;
+use crate::error::{Error, chain};
+use crate::metrics::Metrics;
+use crate::params;
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) metrics: Metrics,
+    /// One for each worker, set when it is ready.
+    pub(crate) databases: Vec<OnceLock<Arc<Database>>>,
+}
+
+/// What one worker answers with.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) database: Arc<Database>,
+}
+
+impl Worker {
+    pub(crate) async fn serve<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        if let Some(own) = self.own_page(&request) {
+            return own;
+        }
+        let mut endpoint = None;
+        let response = match self.answer(&request, &mut endpoint).await {
+            Ok(response) => response,
+            Err(error) => {
+                let name = endpoint.and_then(|index: usize| self.shared.catalogue.endpoints.get(index));
+                let name = name.map_or("", |endpoint| endpoint.name.as_str());
+                if error.status().is_server_error() {
+                    error!(endpoint.name = name, status = error.status().as_u16(), "endpoint `{name}`: {}", chain(&error));
+                } else {
+                    debug!(endpoint.name = name, status = error.status().as_u16(), "{}", chain(&error));
+                }
+                error.response()
+            }
+        };
+        self.shared.metrics.request(endpoint, response.status());
+        response
+    }
+
+    async fn answer<B>(&self, request: &Request<B>, found: &mut Option<usize>) -> Result<Response<Full<Bytes>>, Error> {
+        accept(request)?;
+        let catalogue = &self.shared.catalogue;
+        let (index, captures) = catalogue.router.find(request.uri().path()).ok_or(Error::NoEndpoint)?;
+        *found = Some(index);
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Err(Error::Method);
+        }
+        let endpoint = catalogue.endpoints.get(index).ok_or(Error::NoEndpoint)?;
+        let given = params::read(endpoint, &captures, request.uri().query().unwrap_or_default())?;
+        let watch = Stopwatch::start();
+        let answered = self.database.run(endpoint, index, &given).await;
+        self.shared.metrics.statement(index, watch.elapsed());
+        let answered = answered?;
+        let mask = endpoint.mask(|condition| given.holds(condition));
+        let prepared = answered.session.prepared.get(index).and_then(|variants| variants.get(mask));
+        let layout = &prepared.ok_or(Error::Endpoint("the endpoint has no such statement"))?.layout;
+        answer::response(endpoint, layout, &given, &answered, request.headers())
+    }
+
+    /// Health and metrics. Query files cannot have routes below `/-/`.
+    fn own_page<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+        let page = request.uri().path().strip_prefix("/-/")?;
+        let databases = self.shared.databases.iter();
+        let (status, text) = match page {
+            "healthz" => (StatusCode::OK, "ok\n".to_owned()),
+            "readyz" => {
+                let is_ready = |database: &Arc<Database>| {
+                    database.servers.iter().any(|server| server.lanes.iter().any(|lane| lane.session().is_some()))
+                };
+                if databases.clone().all(|database| database.get().is_some_and(is_ready)) {
+                    (StatusCode::OK, "ready\n".to_owned())
+                } else {
+                    (StatusCode::SERVICE_UNAVAILABLE, "no database server can be reached\n".to_owned())
+                }
+            }
+            "metrics" => {
+                let databases = databases.filter_map(OnceLock::get).map(|database| &**database);
+                (StatusCode::OK, self.shared.metrics.text(&self.shared.catalogue, databases))
+            }
+            _ => return Some(Error::NoEndpoint.response()),
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Some(Error::Method.response());
+        }
+        let mut response = Response::new(Full::new(Bytes::from(text)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Some(response)
+    }
+}
+
+/// What hyper lets through and no endpoint wants.
+fn accept<B>(request: &Request<B>) -> Result<(), Error> {
+    let fields = request.headers();
+    let hosts = fields.get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Err(Error::BadRequest("the request needs exactly one Host"));
+    }
+    let has_length = fields.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0");
+    if has_length || fields.contains_key(TRANSFER_ENCODING) {
+        return Err(Error::BadRequest("endpoints read: a request has no body"));
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! `Accept-Language` down to the one language that a response will be in.
+//!
+//! Only the primary subtag counts (`de` of `de-AT`): a key for each region would split the cache for nothing.
+
+/// The offered language that the client likes best; the first one named wins among equals.
+pub(crate) fn preferred<'a>(accept_language: &str, offered: &'a [String]) -> Option<&'a str> {
+    let mut best: Option<(u16, &str)> = None;
+    for range in accept_language.split(',') {
+        let (tag, weight) = weighed(range);
+        if weight == 0 || best.is_some_and(|(known, _)| known >= weight) {
+            continue;
+        }
+        let primary = tag.split('-').next().unwrap_or(tag);
+        let found = match primary {
+            "*" => offered.first(),
+            _ => offered.iter().find(|language| language.eq_ignore_ascii_case(primary)),
+        };
+        if let Some(found) = found {
+            best = Some((weight, found));
+        }
+    }
+    best.map(|(_, language)| language)
+}
+
+pub(crate) fn is_primary_subtag(text: &str) -> bool {
+    (2..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// The language range and its weight in thousandths; an unreadable weight is none at all.
+//= https://www.rfc-editor.org/rfc/rfc9110#section-12.4.2
+//# The weight is normalized to a real number in the range 0 through 1,
+//# where 0.001 is the least preferred and 1 is the most preferred; a
+//# value of 0 means "not acceptable".
+fn weighed(range: &str) -> (&str, u16) {
+    let mut parts = range.split(';');
+    let tag = parts.next().unwrap_or_default().trim();
+    let quality = parts.find_map(|part| part.trim().strip_prefix(['q', 'Q'])?.trim_start().strip_prefix('='));
+    match quality.map(|quality| quality.trim().parse::<f32>()) {
+        None => (tag, 1_000),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1000")]
+        Some(Ok(quality)) if (0.0..=1.0).contains(&quality) => (tag, (quality * 1_000.0) as u16),
+        Some(_) => (tag, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::preferred;
+
+    #[track_caller]
+    fn check(accept_language: &str, expected: Option<&str>) {
+        let offered = ["en", "de", "fr"].map(str::to_owned);
+        assert_eq!(preferred(accept_language, &offered), expected, "{accept_language}");
+    }
+
+    #[test]
+    fn the_best_offered_language_wins() {
+        check("de", Some("de"));
+        check("DE-at", Some("de"));
+        check("it, fr;q=0.4, de;q=0.8", Some("de"));
+        check("fr;q=0.5, en;q=0.5", Some("fr"));
+        check("de;q=0, en;q=0.1", Some("en"));
+        check("it, *;q=0.1", Some("en"));
+    }
+
+    #[test]
+    fn what_is_not_offered_or_not_readable_is_nothing() {
+        check("", None);
+        check("it", None);
+        check("de;q=0", None);
+        check("de;q=2", None);
+        check("de;q=NaN", None);
+        check("de;q=", None);
+        check(";;;,,-,q=1", None);
+    }
+}

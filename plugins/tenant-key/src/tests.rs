@@ -1,0 +1,94 @@
+use std::time::Duration;
+
+use larder_policy::{
+    LookUp, RequestDecision, ResponseDecision, Store,
+    testing::{Given, Tester},
+};
+
+use super::TenantKey;
+
+fn tester(settings: &str) -> Tester<TenantKey> {
+    Tester::new(settings).expect(settings)
+}
+
+#[track_caller]
+fn check_key(settings: &str, given: &Given, key_parts: &[&str], tags: &[&str]) {
+    let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+    let expected = LookUp { key_parts: owned(key_parts), tags: owned(tags) };
+    assert_eq!(tester(settings).on_request(given), RequestDecision::LookUp(expected));
+}
+
+#[track_caller]
+fn check_ttl(settings: &str, given: &Given, ttl: Option<Duration>) {
+    let expected = ResponseDecision::Store(Store { ttl, ..Store::default() });
+    assert_eq!(tester(settings).on_response(200, given), expected);
+}
+
+#[track_caller]
+fn refuse(settings: &str, expected: &str) {
+    let Err(error) = Tester::<TenantKey>::new(settings) else { panic!("took {settings}") };
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn a_tenant_is_part_of_the_key_and_a_tag() {
+    check_key("{}", &Given::new().field("X-Tenant", "acme"), &["tenant:acme"], &["tenant:acme"]);
+    check_key(
+        r#"{ "header": "X-Org" }"#,
+        &Given::new().field("x-org", " acme ").field("x-tenant", "other"),
+        &["tenant:acme"],
+        &["tenant:acme"],
+    );
+}
+
+#[test]
+fn nobody_is_anonymous_and_shares_with_no_tenant() {
+    check_key("{}", &Given::new(), &["anonymous"], &[]);
+    check_key("{}", &Given::new().field("x-tenant", ""), &["anonymous"], &[]);
+    check_key(
+        "{}",
+        &Given::new().field("x-tenant", "anonymous"),
+        &["tenant:anonymous"],
+        &["tenant:anonymous"],
+    );
+}
+
+#[test]
+fn a_name_that_is_no_tenant_does_not_use_the_cache() {
+    for odd in ["a b", "a,b", "ä", "a\u{7f}", &"x".repeat(129)] {
+        let decision = tester("{}").on_request(&Given::new().field("x-tenant", odd));
+        assert_eq!(decision, RequestDecision::Pass("not a tenant's name".to_owned()), "{odd}");
+    }
+}
+
+#[test]
+fn the_language_is_part_of_the_key_where_languages_are_offered() {
+    let settings = r#"{ "languages": ["en", "DE"] }"#;
+    let speaks = |accept_language| Given::new().field("accept-language", accept_language);
+    check_key(settings, &speaks("de-AT,de;q=0.9,en;q=0.8"), &["anonymous", "de"], &[]);
+    check_key(settings, &speaks("it"), &["anonymous", "other"], &[]);
+    check_key(settings, &Given::new(), &["anonymous", "other"], &[]);
+    check_key("{}", &speaks("de"), &["anonymous"], &[]);
+}
+
+#[test]
+fn named_tenants_have_the_short_ttl() {
+    let settings = |short_ttl| format!(r#"{{ "short_ttl_tenants": ["acme"], "short_ttl": {short_ttl} }}"#);
+    let acme = Given::new().field("x-tenant", "acme");
+    check_ttl(&settings("7"), &acme, Some(Duration::from_secs(7)));
+    check_ttl(&settings(r#""250ms""#), &acme, Some(Duration::from_millis(250)));
+    check_ttl(&settings(r#""2m""#), &acme, Some(Duration::from_secs(120)));
+    check_ttl(r#"{ "short_ttl_tenants": ["acme"] }"#, &acme, Some(Duration::from_secs(5)));
+    check_ttl(&settings("7"), &Given::new().field("x-tenant", "other"), None);
+    check_ttl(&settings("7"), &Given::new(), None);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    refuse(r#"{ "short_ttl": "5 s" }"#, r#"short_ttl: "5 s" is not a time"#);
+    refuse(r#"{ "short_ttl": "s" }"#, "is not a time");
+    refuse(r#"{ "short_ttl": "99999999999s" }"#, "is not a time");
+    refuse(r#"{ "languages": ["de-AT"] }"#, r#"languages: "de-at" is not a primary subtag"#);
+    refuse(r#"{ "short_ttl_tenants": ["a b"] }"#, r#"short_ttl_tenants: "a b" is not a tenant"#);
+    refuse(r#"{ "heder": "x" }"#, "unknown field `heder`");
+}
