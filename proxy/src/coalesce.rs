@@ -207,6 +207,15 @@ impl Fills {
     pub fn under_way(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
+
+    /// Requests that wait for another one's fetch at this moment.
+    pub fn waiting(&self) -> usize {
+        let of_shard = |shard: &Mutex<HashMap<_, Arc<Fill>>>| {
+            let fills = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            fills.values().map(|fill| fill.state.receiver_count()).sum::<usize>()
+        };
+        self.shards.iter().map(of_shard).sum()
+    }
 }
 
 impl FetchPermit {

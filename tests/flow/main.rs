@@ -1,1 +1,34 @@
-fn main() {}
+//! The proxy as a client, an upstream and an operator see it: one module for each thing they rely on.
+//!
+//! Real sockets, a clock moved by hand, an upstream that does what the test says. Nothing sleeps, no port is fixed.
+
+mod freshness;
+mod vary;
+mod validation;
+mod stale;
+mod coalescing;
+mod invalidation;
+mod streaming;
+mod requests;
+mod upstream;
+mod policies;
+mod reload;
+mod admin;
+mod drain;
+
+use flow_tests::Response;
+
+/// How `Cache-Status` begins: what it says up to the TTL, which most tests have no opinion on.
+#[track_caller]
+fn status_of(response: &Response) -> &str {
+    let status = response.field("cache-status").expect("every answer says what the cache did");
+    status.split("; ttl=").next().unwrap_or(status)
+}
+
+#[track_caller]
+fn assert_status(response: &Response, expected: &str) {
+    assert_eq!(status_of(response), expected, "{response:?}");
+}
+
+const HIT: &str = "larder; hit";
+const STORED: &str = "larder; fwd=uri-miss; fwd-status=200; stored";

@@ -1,0 +1,125 @@
+//! Purges by tag and by URL, and what an unsafe request makes invalid.
+
+use flow_tests::{Gate, Origin, Proxy};
+
+use crate::{HIT, STORED, assert_status};
+
+const GONE: &str = "larder; fwd=miss; fwd-status=200; stored";
+
+#[test]
+fn a_tag_purge_ends_all_that_carries_the_tag_and_nothing_else() {
+    let origin = Origin::start(|seen, answering| {
+        let tags = if seen.target == "/other" { "user:2" } else { "user:1, page" };
+        answering.reply(200, &[("cache-control", "max-age=60"), ("cache-tag", tags)], "x")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    for target in ["/a", "/b", "/other"] {
+        let first = proxy.get(target);
+        assert_status(&first, STORED);
+        assert_eq!(first.field("cache-tag"), None, "tags are not for clients");
+    }
+    proxy.purge_tag("user:1");
+    assert_status(&proxy.get("/a"), GONE);
+    assert_status(&proxy.get("/b"), GONE);
+    assert_status(&proxy.get("/other"), HIT);
+    assert_status(&proxy.get("/a"), HIT);
+}
+
+#[test]
+fn tags_of_the_route_are_made_from_the_path() {
+    let origin = Origin::fixed(200, &[("cache-control", "max-age=60")], "x");
+    let proxy = Proxy::in_front_of(&origin, "match = { path = \"/users/{id}\" }\ntags = [\"user:{id}\"]");
+    proxy.get("/users/7");
+    proxy.get("/users/8");
+    proxy.purge_tag("user:7");
+    assert_status(&proxy.get("/users/7"), GONE);
+    assert_status(&proxy.get("/users/8"), HIT);
+}
+
+#[test]
+fn a_url_purge_ends_all_variants_of_the_url() {
+    let origin = Origin::fixed(200, &[("cache-control", "max-age=60"), ("vary", "accept")], "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    let host = ("host", "shop.example");
+    for accept in ["a", "b"] {
+        proxy.get_with("/a?b=c", &[host, ("accept", accept)]);
+    }
+    proxy.get_with("/a?b=d", &[host]);
+    let answer = proxy.admin("POST", "/api/purge", "{\"urls\": [\"http://SHOP.example:80/a?b=c\"]}");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for accept in ["a", "b"] {
+        assert_status(&proxy.get_with("/a?b=c", &[host, ("accept", accept)]), GONE);
+    }
+    assert_status(&proxy.get_with("/a?b=d", &[host]), HIT);
+}
+
+#[test]
+fn a_purge_wins_over_a_fetch_that_began_before_it() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_, answering| {
+        held.wait()?;
+        answering.reply(200, &[("cache-control", "max-age=60"), ("cache-tag", "t")], "old")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    let mut early = proxy.client();
+    early.send(&rig::http::head("GET", "/a", "h", &[], b"")).unwrap();
+    origin.wait_for(1);
+    proxy.purge_tag("t");
+    gate.open();
+    // Who asked before the purge may get the old answer; nobody after it.
+    assert_eq!(early.response("GET").unwrap().text(), "old");
+    let after = proxy.get_with("/a", &[("host", "h")]);
+    assert!(!after.field("cache-status").unwrap().contains("hit"), "{after:?}");
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn who_comes_after_a_purge_is_not_fed_from_a_fetch_that_began_before_it() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen, answering| {
+        answering.head(200, &[("cache-control", "max-age=60"), ("cache-tag", "t"), ("content-length", "3")])?;
+        if seen.connection == 0 {
+            held.wait()?;
+        }
+        answering.send(b"new")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    let mut early = proxy.client();
+    early.send(&rig::http::head("GET", "/a", "h", &[], b"")).unwrap();
+    early.head().unwrap();
+    proxy.purge_tag("t");
+    // The first fetch is still under way, and is not waited for.
+    let after = proxy.get_with("/a", &[("host", "h")]);
+    assert_eq!(after.text(), "new");
+    assert_eq!(origin.count(), 2);
+    gate.open();
+}
+
+#[test]
+fn an_unsafe_request_ends_what_is_stored_for_its_target() {
+    let origin = Origin::start(|seen, answering| match seen.method.as_str() {
+        "POST" => answering.reply(204, &[], ""),
+        "PUT" => answering.reply(409, &[], ""),
+        _ => answering.reply(200, &[("cache-control", "max-age=60")], "x"),
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a");
+    let refused = proxy.client().call("PUT", "/a", &[], b"new").unwrap();
+    assert_eq!(refused.status, 409);
+    assert_status(&proxy.get("/a"), HIT);
+    let done = proxy.client().call("POST", "/a", &[], b"new").unwrap();
+    assert_status(&done, "larder; fwd=method; fwd-status=204");
+    assert_status(&proxy.get("/a"), GONE);
+}
+
+#[test]
+fn a_response_with_too_many_tags_is_not_stored() {
+    let origin = Origin::start(|_, answering| {
+        let tags: Vec<_> = (0..=caching::tags::MAX_TAGS).map(|n| format!("t{n}")).collect();
+        answering.reply(200, &[("cache-control", "max-age=60"), ("cache-tag", &tags.join(","))], "x")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    assert_status(&proxy.get("/a"), "larder; fwd=uri-miss; fwd-status=200; detail=tags");
+}
