@@ -6,7 +6,7 @@
 //! were judged storable, and judges them once more for itself. Must not know how to fetch. Next: `fetch.rs`.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -162,21 +162,23 @@ fn begin(worker: &Worker, plan: &Plan, why: Forward, stale: Option<Arc<Stored>>)
     let fills = &worker.proxy.fills;
     let key: Arc<[u8]> = plan.key.as_slice().into();
     let mut shard = fills.shard(&key);
-    match shard.entry(key) {
-        Entry::Occupied(known) => {
-            let fill = Arc::clone(known.get());
-            let state = fill.state.subscribe();
-            Begin::Follow(Followed { fill, state })
-        }
-        Entry::Vacant(vacant) => {
-            let fill = Arc::new(Fill { state: watch::Sender::new(State::Pending) });
-            let key = Arc::clone(vacant.key());
-            vacant.insert(Arc::clone(&fill));
-            drop(shard);
-            let registered = Registered { fills: Arc::clone(fills), key, fill };
-            let mark = worker.proxy.invalidations.begin_fetch();
-            Begin::First(FetchPermit { why, stale, may_store: true, mark, registered: Some(registered) })
-        }
+    if let Some(known) = shard.get(&key).filter(|known| !known.is_outdated()) {
+        let state = known.state.subscribe();
+        return Begin::Follow(Followed { fill: Arc::clone(known), state });
+    }
+    let fill = Arc::new(Fill { state: watch::Sender::new(State::Pending) });
+    shard.insert(Arc::clone(&key), Arc::clone(&fill));
+    drop(shard);
+    let registered = Registered { fills: Arc::clone(fills), key, fill };
+    let mark = worker.proxy.invalidations.begin_fetch();
+    Begin::First(FetchPermit { why, stale, may_store: true, mark, registered: Some(registered) })
+}
+
+impl Fill {
+    /// A purge has reached what it brings: nobody who comes now may have that, and one new fetch is to be made for
+    /// all of them, not one for each.
+    fn is_outdated(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Ready(stored) if !stored.is_valid())
     }
 }
 
@@ -201,6 +203,11 @@ impl Fills {
     /// Requests for this key need not wait for each other for a while.
     pub fn remember_unshareable(&self, key: &[u8], now: Timestamp) {
         self.unshareable.insert(self.hasher.hash_one(key), now + HIT_FOR_MISS);
+    }
+
+    /// The key has something to share after all.
+    pub fn forget_unshareable(&self, key: &[u8]) {
+        self.unshareable.remove(&self.hasher.hash_one(key));
     }
 
     /// Fetches under way that others may wait for.
@@ -235,7 +242,12 @@ impl FetchPermit {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.fills.shard(&self.key).remove(&self.key);
+        let mut shard = self.fills.shard(&self.key);
+        // Another fetch may have taken the place of this one.
+        if shard.get(&self.key).is_some_and(|known| Arc::ptr_eq(known, &self.fill)) {
+            shard.remove(&self.key);
+        }
+        drop(shard);
         self.fill.state.send_if_modified(|state| {
             let is_pending = matches!(state, State::Pending);
             if is_pending {

@@ -12,7 +12,7 @@ use caching::{
     invalidation::invalidates_target,
     reuse::{Reuse, may_serve_on_error, reuse},
     storable::{RequestFacts, storable},
-    tags::{MAX_TAGS, is_tag, upstream_tags},
+    tags::{CACHE_TAG, MAX_TAGS, SURROGATE_KEY, is_tag, upstream_tags},
     validation::{Validated, freshened, validated},
     vary::SelectingFields,
 };
@@ -140,7 +140,10 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: Fetch
             receive(worker, plan, permit, stored, arriving, fetched.body).await;
         }
         Err(reason) => {
-            worker.proxy.fills.remember_unshareable(&plan.key, worker.proxy.clock.now());
+            // An error is likely to be over soon, and says nothing of what comes after it.
+            if !fetched.status.is_server_error() {
+                worker.proxy.fills.remember_unshareable(&plan.key, worker.proxy.clock.now());
+            }
             let _ = deliver.send(Ok(passed_on(&permit, fetched, Some(reason))));
         }
     }
@@ -149,8 +152,11 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: Fetch
 /// A response that every request has to validate is stored, but nobody should wait in line for it.
 fn remember_if_never_fresh(worker: &Worker, plan: &Plan, stored: &Stored) {
     let now = worker.proxy.clock.now();
-    if !matches!(reuse(&stored.facts, &plan.rules(), now), Reuse::Fresh(_)) {
-        worker.proxy.fills.remember_unshareable(&plan.key, now);
+    match reuse(&stored.facts, &plan.rules(), now) {
+        Reuse::Fresh(_) => worker.proxy.fills.forget_unshareable(&plan.key),
+        Reuse::StaleWhileRevalidate(_) | Reuse::Validate(_) => {
+            worker.proxy.fills.remember_unshareable(&plan.key, now);
+        }
     }
 }
 
@@ -166,7 +172,9 @@ async fn fetch_or_freshen(
     plan: &Plan,
     permit: &FetchPermit,
 ) -> Result<End, Error> {
-    let Some(stale) = &permit.stale else {
+    // Looked at again now that the permit has its place in the order of purges: a purge before that is seen here,
+    // a purge after it ends what this fetch brings.
+    let Some(stale) = permit.stale.as_ref().filter(|stale| stale.is_valid()) else {
         return Ok(End::Fetched(fetch::send(worker, request, plan, Purpose::ForStore).await?));
     };
     let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale)).await {
@@ -208,6 +216,8 @@ fn freshen(
 ) -> Delivery {
     let mut update = not_modified.fields.clone();
     remove_hop_by_hop(&mut update);
+    // Else the stored `Date` would make it as old as it was.
+    ensure_date(&mut update, not_modified.response_time);
     let mut fields = freshened(&stale.fields, &update);
     // The age is that of the 304, not the one that was stored with the old head.
     if !update.contains_key(AGE) {
@@ -217,6 +227,11 @@ fn freshen(
     let kept = match judge(worker, request, plan, permit, head, &mut fields) {
         Ok(mut stored) => {
             stored.body = stale.body.clone();
+            if !update.contains_key(CACHE_TAG) && !update.contains_key(SURROGATE_KEY) {
+                // The tags of the upstream were taken off when it was stored, and the 304 names none: they still hold.
+                stored.cells = stale.cells.iter().chain(&stored.cells).cloned().collect();
+                stored.cells = without_repetitions(stored.cells);
+            }
             let stored = Arc::new(stored);
             permit.share(&stored);
             worker.proxy.memory.insert(&plan.key, Arc::clone(&stored));
@@ -269,6 +284,20 @@ fn judge(
     apply(&decision, fields);
     remove_internal(fields);
     fields.remove(AGE);
+    ensure_date(fields, response_time);
+    Ok(Stored {
+        status,
+        fields: fields.clone(),
+        body: StoredBody::Whole(bytes::Bytes::new()),
+        facts,
+        selecting,
+        filled: permit.began(),
+        cells,
+        judged_by: plan.routed.policy_generation(),
+    })
+}
+
+fn ensure_date(fields: &mut HeaderMap, response_time: caching::time::Timestamp) {
     //= https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1
     //# A recipient with a clock that receives a response message without a
     //# Date header field MUST record the time it was received and append a
@@ -280,16 +309,6 @@ fn judge(
             fields.insert(DATE, date);
         }
     }
-    Ok(Stored {
-        status,
-        fields: fields.clone(),
-        body: StoredBody::Whole(bytes::Bytes::new()),
-        facts,
-        selecting,
-        filled: permit.began(),
-        cells,
-        judged_by: plan.routed.policy_generation(),
-    })
 }
 
 /// The cells of the URL and of all tags: the upstream's, the route's, and the policy's.
@@ -325,6 +344,13 @@ fn cells(
         return Err(TOO_MANY);
     }
     Ok(cells.into())
+}
+
+fn without_repetitions(cells: Box<[Arc<Cell>]>) -> Box<[Arc<Cell>]> {
+    let mut cells = cells.into_vec();
+    cells.sort_by_key(Arc::as_ptr);
+    cells.dedup_by(|a, b| Arc::ptr_eq(a, b));
+    cells.into()
 }
 
 fn apply(decision: &StoreDecision, fields: &mut HeaderMap) {

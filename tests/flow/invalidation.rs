@@ -48,7 +48,8 @@ fn a_url_purge_ends_all_variants_of_the_url() {
     let answer = proxy.admin("POST", "/api/purge", "{\"urls\": [\"http://SHOP.example:80/a?b=c\"]}");
     assert_eq!(answer.status, 200, "{}", answer.text());
     for accept in ["a", "b"] {
-        assert_status(&proxy.get_with("/a?b=c", &[host, ("accept", accept)]), GONE);
+        let after = proxy.get_with("/a?b=c", &[host, ("accept", accept)]);
+        assert!(!after.field("cache-status").unwrap().contains("hit"), "{after:?}");
     }
     assert_status(&proxy.get_with("/a?b=d", &[host]), HIT);
 }
@@ -95,6 +96,51 @@ fn who_comes_after_a_purge_is_not_fed_from_a_fetch_that_began_before_it() {
     assert_eq!(after.text(), "new");
     assert_eq!(origin.count(), 2);
     gate.open();
+}
+
+#[test]
+fn what_comes_after_a_purge_shares_one_new_fetch() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_, answering| {
+        answering.head(200, &[("cache-control", "max-age=60"), ("cache-tag", "t"), ("content-length", "1")])?;
+        held.wait()?;
+        answering.send(b"x")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    let ask = || {
+        let mut client = proxy.client();
+        client.send(&rig::http::head("GET", "/a", "h", &[], b"")).unwrap();
+        client.head().unwrap();
+        client
+    };
+    let mut clients = vec![ask()];
+    proxy.purge_tag("t");
+    clients.extend((0..10).map(|_| ask()));
+    assert_eq!(origin.count(), 2);
+    gate.open();
+    for mut client in clients {
+        assert_eq!(client.bytes(1).unwrap(), b"x");
+    }
+}
+
+#[test]
+fn a_freshened_response_keeps_its_tags() {
+    let origin = Origin::start(|seen, answering| match seen.field("if-none-match") {
+        Some(_) => answering.reply(304, &[("etag", "\"1\""), ("cache-control", "max-age=60")], ""),
+        None => answering.reply(
+            200,
+            &[("etag", "\"1\""), ("cache-control", "max-age=60"), ("cache-tag", "t")],
+            "x",
+        ),
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a");
+    proxy.clock.advance(std::time::Duration::from_secs(60));
+    assert_status(&proxy.get("/a"), "larder; fwd=stale; fwd-status=304; stored");
+    assert_status(&proxy.get("/a"), HIT);
+    proxy.purge_tag("t");
+    assert_status(&proxy.get("/a"), GONE);
 }
 
 #[test]
