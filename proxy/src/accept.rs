@@ -193,7 +193,8 @@ async fn connection(
         .header_read_timeout(limits.idle_timeout)
         .max_buf_size(limits.max_head_bytes.max(8 * 1024))
         .max_headers(limits.max_fields)
-        .pipeline_flush(true)
+        // `pipeline_flush` stays off. With it, hyper 1.12 closes without having written its last answer when bytes of
+        // the client follow the request, and copies whole bodies into a buffer without bound for slow readers.
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {

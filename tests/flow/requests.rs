@@ -60,14 +60,15 @@ fn connect_and_trace_are_refused() {
         let answer = exchange(&proxy, head.as_bytes());
         assert!(answer.starts_with("HTTP/1.1 405 "), "{head:?}: {answer:?}");
     }
-    assert_eq!(origin.count(), 0);
+    assert!(origin.seen().iter().all(|seen| seen.target == "/last"));
 }
 
 #[test]
 fn a_head_without_end_is_refused() {
     let origin = Origin::fixed(200, FRESH, "x");
     let proxy = Proxy::in_front_of(&origin, "");
-    let answer = exchange(&proxy, format!("GET /a HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(100 << 10)).as_bytes());
+    // Twice the limit and more: hyper looks at the size only between two reads.
+    let answer = exchange(&proxy, format!("GET /a HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(300 << 10)).as_bytes());
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
     let many: String = (0..500).map(|n| format!("x{n}: y\r\n")).collect();
     let answer = exchange(&proxy, format!("GET /a HTTP/1.1\r\nhost: a\r\n{many}\r\n").as_bytes());
