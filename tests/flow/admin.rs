@@ -34,7 +34,8 @@ fn health_and_status_answer() {
     let proxy = Proxy::in_front_of(&origin, "");
     assert_eq!(proxy.admin("GET", "/healthz", "").status, 200);
     assert_eq!(proxy.admin("GET", "/readyz", "").status, 200);
-    let status: serde_json::Value = serde_json::from_slice(&proxy.admin("GET", "/api/status", "").body).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_slice(&proxy.admin("GET", "/api/status", "").body).unwrap();
     assert_eq!(status["routes"][0]["name"], "all");
     assert_eq!(proxy.admin("GET", "/nothing", "").status, 404);
     assert_eq!(proxy.admin("GET", "/api/purge", "").status, 405);

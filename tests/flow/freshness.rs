@@ -8,7 +8,8 @@ use crate::{HIT, STORED, assert_status};
 
 #[test]
 fn a_second_request_is_a_hit_that_says_its_age() {
-    let origin = Origin::fixed(200, &[("cache-control", "max-age=60"), ("content-type", "text/plain")], "one");
+    let origin =
+        Origin::fixed(200, &[("cache-control", "max-age=60"), ("content-type", "text/plain")], "one");
     let proxy = Proxy::in_front_of(&origin, "");
     let first = proxy.get("/a");
     assert_eq!((first.status, first.text().as_str()), (200, "one"));
@@ -75,7 +76,9 @@ fn a_default_ttl_is_not_for_errors() {
 #[test]
 fn a_lowered_ttl_makes_what_is_stored_stale_at_once_and_a_raised_one_fresh_again() {
     let origin = Origin::fixed(200, &[], "x");
-    let ttl = |ttl: &str| config(&origin, &format!("[[route]]\nname = \"all\"\ncache = {{ default_ttl = \"{ttl}\" }}"));
+    let ttl = |ttl: &str| {
+        config(&origin, &format!("[[route]]\nname = \"all\"\ncache = {{ default_ttl = \"{ttl}\" }}"))
+    };
     let proxy = Proxy::with_config(&ttl("1h"));
     proxy.get("/a");
     proxy.clock.advance(Duration::from_secs(100));
@@ -100,7 +103,10 @@ fn what_is_private_or_has_a_cookie_is_never_stored_whatever_the_route_says() {
         let origin = Origin::start(move |_, answering| answering.reply(200, &[(name, value)], "mine"));
         let proxy = Proxy::in_front_of(&origin, "cache = { ttl = \"1h\" }");
         for _ in 0..2 {
-            assert_status(&proxy.get("/a"), &format!("larder; fwd=uri-miss; fwd-status=200; detail={detail}"));
+            assert_status(
+                &proxy.get("/a"),
+                &format!("larder; fwd=uri-miss; fwd-status=200; detail={detail}"),
+            );
         }
         assert_eq!(origin.count(), 2, "{name}: {value}");
     }

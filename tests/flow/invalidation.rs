@@ -80,7 +80,8 @@ fn who_comes_after_a_purge_is_not_fed_from_a_fetch_that_began_before_it() {
     let gate = Gate::default();
     let held = gate.clone();
     let origin = Origin::start(move |seen, answering| {
-        answering.head(200, &[("cache-control", "max-age=60"), ("cache-tag", "t"), ("content-length", "3")])?;
+        answering
+            .head(200, &[("cache-control", "max-age=60"), ("cache-tag", "t"), ("content-length", "3")])?;
         if seen.connection == 0 {
             held.wait()?;
         }
@@ -103,7 +104,8 @@ fn what_comes_after_a_purge_shares_one_new_fetch() {
     let gate = Gate::default();
     let held = gate.clone();
     let origin = Origin::start(move |_, answering| {
-        answering.head(200, &[("cache-control", "max-age=60"), ("cache-tag", "t"), ("content-length", "1")])?;
+        answering
+            .head(200, &[("cache-control", "max-age=60"), ("cache-tag", "t"), ("content-length", "1")])?;
         held.wait()?;
         answering.send(b"x")
     });

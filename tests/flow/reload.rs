@@ -17,7 +17,8 @@ fn a_wrong_file_changes_nothing_and_says_where() {
     let text = refused.text();
     assert!(text.contains("larder.toml:5:1: ") && text.contains("did you mean"), "{text}");
     assert_status(&proxy.get("/a"), HIT);
-    let status: serde_json::Value = serde_json::from_slice(&proxy.admin("GET", "/api/status", "").body).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_slice(&proxy.admin("GET", "/api/status", "").body).unwrap();
     assert_eq!(status["generation"], 1);
     assert!(status["last_reload_failure"].as_str().unwrap().contains("servres"));
 }
@@ -47,7 +48,9 @@ fn a_changed_file_is_read_by_itself() {
 #[test]
 fn reloads_under_load_drop_nothing() {
     let origin = Origin::start(|seen, answering| answering.reply(200, FRESH, &seen.target));
-    let with = |ttl: usize| config(&origin, &format!("[[route]]\nname = \"all\"\ncache = {{ max_ttl = \"{ttl}s\" }}"));
+    let with = |ttl: usize| {
+        config(&origin, &format!("[[route]]\nname = \"all\"\ncache = {{ max_ttl = \"{ttl}s\" }}"))
+    };
     let proxy = Proxy::with_config(&with(1));
     let is_over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -10,7 +10,11 @@ use crate::{HIT, assert_status};
 fn with_an_etag() -> Origin {
     Origin::start(|seen, answering| {
         if seen.field("if-none-match") == Some("\"v1\"") {
-            return answering.reply(304, &[("etag", "\"v1\""), ("cache-control", "max-age=10"), ("x-new", "1")], "");
+            return answering.reply(
+                304,
+                &[("etag", "\"v1\""), ("cache-control", "max-age=10"), ("x-new", "1")],
+                "",
+            );
         }
         answering.reply(200, &[("etag", "\"v1\""), ("cache-control", "max-age=10")], "body")
     })
@@ -52,7 +56,9 @@ fn a_304_for_another_entity_tag_leads_to_a_full_fetch() {
 fn no_cache_is_stored_and_validated_each_time() {
     let origin = Origin::start(|seen, answering| match seen.field("if-none-match") {
         Some(_) => answering.reply(304, &[("etag", "\"v1\""), ("cache-control", "no-cache, max-age=60")], ""),
-        None => answering.reply(200, &[("etag", "\"v1\""), ("cache-control", "no-cache, max-age=60")], "body"),
+        None => {
+            answering.reply(200, &[("etag", "\"v1\""), ("cache-control", "no-cache, max-age=60")], "body")
+        }
     });
     let proxy = Proxy::in_front_of(&origin, "cache = { stale_while_revalidate = \"1h\" }");
     proxy.get("/a");

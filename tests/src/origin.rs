@@ -40,7 +40,8 @@ impl Answering {
     /// A whole response with its length.
     pub fn reply(&mut self, status: u16, fields: &[(&str, &str)], body: &str) -> io::Result<()> {
         let length = body.len().to_string();
-        let with_length: Vec<_> = fields.iter().copied().chain([("content-length", length.as_str())]).collect();
+        let with_length: Vec<_> =
+            fields.iter().copied().chain([("content-length", length.as_str())]).collect();
         self.head(status, if status == 304 || status == 204 { fields } else { &with_length })?;
         if self.method == "HEAD" || status == 304 || status == 204 {
             return Ok(());
@@ -195,7 +196,8 @@ fn body(reader: &mut BufReader<TcpStream>, seen: &Seen) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     if seen.field("transfer-encoding").is_some() {
         loop {
-            let size = line(reader)?.and_then(|line| usize::from_str_radix(&line, 16).ok()).unwrap_or_default();
+            let size =
+                line(reader)?.and_then(|line| usize::from_str_radix(&line, 16).ok()).unwrap_or_default();
             let mut chunk = vec![0; size];
             reader.read_exact(&mut chunk)?;
             line(reader)?;
