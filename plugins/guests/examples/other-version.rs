@@ -1,16 +1,9 @@
 //! Made for a version of `larder:policy` that this host does not know.
 
-wit_bindgen::generate!({
-    inline: "
-        package larder:policy@7.0.0;
-        interface setup { describe: func() -> string; }
-        world policy { export setup; }
-    ",
-});
-
+#[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "exported from components alone"))]
 struct OtherVersion;
 
-impl exports::larder::policy::setup::Guest for OtherVersion {
+impl guests::other_version::Guest for OtherVersion {
     fn describe() -> String {
         "from another time".to_owned()
     }
@@ -18,4 +11,4 @@ impl exports::larder::policy::setup::Guest for OtherVersion {
 
 // The names of the exports mean something to a component's linker alone.
 #[cfg(target_family = "wasm")]
-export!(OtherVersion);
+guests::other_version::__export_other_version!(OtherVersion with_types_in guests::other_version);

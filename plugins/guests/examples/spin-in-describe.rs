@@ -2,6 +2,7 @@
 
 use larder_policy::bindings::{request, setup};
 
+#[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "exported from components alone"))]
 struct SpinInDescribe;
 
 impl setup::Guest for SpinInDescribe {

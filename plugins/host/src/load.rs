@@ -105,7 +105,7 @@ impl Engine {
             detail: format!("{error:#}"),
         };
         let exports = |interface: &str| {
-            compiled.get_export_index(None, &format!("{PACKAGE}{interface}@{SUPPORTED}")).is_some()
+            compiled.get_export_index(None, format!("{PACKAGE}{interface}@{SUPPORTED}")).is_some()
         };
         let request = exports("request-policy")
             .then(|| request_policy::GuestIndices::new(&pre).map_err(contract_error))

@@ -127,6 +127,10 @@ macro_rules! __export {
             // The names of the exports mean something to a component's linker alone.
             #[cfg(target_family = "wasm")]
             $crate::bindings::setup::__export_setup!(Component with_types_in $crate::bindings::setup);
+            // Elsewhere the policy would count as never used.
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn(String) -> Result<$crate::bindings::setup::Inputs, String> =
+                <Component as $crate::bindings::setup::Guest>::configure;
 
             $($crate::__export! { @$phase })+
         };

@@ -13,7 +13,7 @@ use larder_policy::{
     ResponsePolicy, Store,
 };
 
-use crate::settings::Settings;
+pub use crate::settings::Settings;
 
 /// Longer names are no tenant's; together with `tenant:` it is well within what a tag may be.
 const TENANT_BYTES_MAX: usize = 128;

@@ -10,6 +10,8 @@ use std::{
     sync::Mutex,
 };
 
+use crate::programs::{target_dir, workspace};
+
 const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "policy";
 /// Folders of `plugins/` that are no policies; `guests` has one in each of its examples.
@@ -46,10 +48,7 @@ pub fn build() -> Result<PathBuf, PoliciesError> {
 
 fn build_all(workspace: &Path) -> Result<PathBuf, PoliciesError> {
     ensure_target(workspace)?;
-    let target_dir = match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(elsewhere) => workspace.join(elsewhere),
-        None => workspace.join("target"),
-    };
+    let target_dir = target_dir();
     let policies = policy_packages(&workspace.join("plugins"))?;
 
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -119,10 +118,6 @@ fn names_in(folder: &Path) -> Result<Vec<String>, PoliciesError> {
     let mut names: Vec<_> = entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_unstable();
     Ok(names)
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn run(command: &mut Command) -> Result<Output, PoliciesError> {
