@@ -59,7 +59,9 @@ pub(crate) fn response(
     if !is_known {
         fields.insert(CONTENT_TYPE, JSON);
     }
-    for (name, value) in [(ETAG, etag.as_str()), (SERVED_BY, &answered.session.server), (VERSION, &answered.stamp)] {
+    for (name, value) in
+        [(ETAG, etag.as_str()), (SERVED_BY, &answered.session.server), (VERSION, &answered.stamp)]
+    {
         if let Ok(value) = HeaderValue::from_str(value) {
             fields.insert(name, value);
         }
@@ -131,7 +133,9 @@ fn next_cursor(endpoint: &Endpoint, layout: &Layout, last: &Row) -> Result<Strin
 fn tags(endpoint: &Endpoint, given: &Given, rows: &[Row]) -> Option<String> {
     let mut all = String::new();
     let mut seen: Vec<String> = Vec::new();
-    let per_row = |template: &TagTemplate| template.values().any(|name| !endpoint.params.iter().any(|param| param.name == name));
+    let per_row = |template: &TagTemplate| {
+        template.values().any(|name| !endpoint.params.iter().any(|param| param.name == name))
+    };
     for template in &endpoint.tags {
         let tags: Vec<String> = if per_row(template) {
             rows.iter().filter_map(|row| render(template, endpoint, given, Some(row))).collect()

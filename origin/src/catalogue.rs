@@ -31,7 +31,7 @@
 //! - `tags`: separated by spaces; `{name}` stands for a parameter or a column. Each row adds its own; a tag one of whose
 //!   values is absent or NULL is left out.
 //! - `cache`: the `Cache-Control` of a 200. Without it: `no-store`.
-//! - `index`: names of indexes the plan must use.
+//! - `index`: names of indexes, separated by blanks; each must be used by the plan of at least one of the file's statements.
 //!
 //! **Parameters** are written `:name` and become `$n`: never spliced, and never looked for in strings, quoted names,
 //! dollar quotes and comments (`catalogue/sql.rs`). An array slice needs a blank before its colon: `a[1 : n]`.
@@ -61,7 +61,7 @@ use crate::faults::{Faults, Position};
 use crate::params::Given;
 
 mod header;
-mod sql;
+pub(crate) mod sql;
 mod route;
 pub(crate) mod tags;
 pub(crate) mod prepare;
@@ -86,7 +86,7 @@ const MAX_ENDPOINTS: usize = 1024;
 
 /// All endpoints. Never empty; no two answer the same request.
 #[derive(Debug)]
-pub struct Catalogue {
+pub(crate) struct Catalogue {
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     pub(crate) router: Router,
 }
@@ -149,7 +149,9 @@ pub(crate) enum Rows {
     One,
     Many,
     /// With the index of the parameter `limit`.
-    Cursor { limit: usize },
+    Cursor {
+        limit: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +173,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// All faults of all files.
-    pub fn shipped() -> Result<Self, Faults> {
+    pub(crate) fn shipped() -> Result<Self, Faults> {
         Self::parse(SHIPPED.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect())
     }
 
@@ -179,8 +181,10 @@ impl Catalogue {
     ///
     /// # Errors
     /// All faults of all files; a folder or file that cannot be read is one.
-    pub fn load(directory: &Path) -> Result<Self, Faults> {
-        let unreadable = |e: std::io::Error| Faults::of_file(directory, format!("cannot read the folder of query files: {e}"));
+    pub(crate) fn load(directory: &Path) -> Result<Self, Faults> {
+        let unreadable = |e: std::io::Error| {
+            Faults::of_file(directory, format!("cannot read the folder of query files: {e}"))
+        };
         let mut faults = Faults::default();
         let mut files = Vec::new();
         for entry in fs::read_dir(directory).map_err(unreadable)? {
@@ -211,7 +215,10 @@ impl Catalogue {
         let mut faults = Faults::default();
         if files.len() > MAX_ENDPOINTS {
             let path = files.last().map(|(path, _)| path.clone()).unwrap_or_default();
-            return Err(Faults::of_file(&path, format!("is one of {} query files; at most {MAX_ENDPOINTS} are allowed", files.len())));
+            return Err(Faults::of_file(
+                &path,
+                format!("is one of {} query files; at most {MAX_ENDPOINTS} are allowed", files.len()),
+            ));
         }
         let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
         let mut router = Router::default();
@@ -235,7 +242,12 @@ impl Catalogue {
 impl Endpoint {
     /// The statement for what a request gives: `is_given` says of each condition whether it holds.
     pub(crate) fn mask(&self, is_given: impl Fn(Condition) -> bool) -> usize {
-        self.conditions.iter().enumerate().filter(|(_, condition)| is_given(**condition)).map(|(bit, _)| 1 << bit).sum()
+        self.conditions
+            .iter()
+            .enumerate()
+            .filter(|(_, condition)| is_given(**condition))
+            .map(|(bit, _)| 1 << bit)
+            .sum()
     }
 
     /// The parameter `limit` of a cursor page, and one more than the request asks for.

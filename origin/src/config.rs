@@ -13,6 +13,9 @@
 //!
 //! [queries]
 //! directory = "queries"            # default: the catalogue that ships
+//!
+//! [schema]
+//! directory = "schema"             # migrations; default: those of the catalogue that ships
 //! ```
 //! `DATABASE_URL` and `REPLICA_URLS` (separated by commas) stand in for `primary` and `replicas`, so that secrets need no file.
 //! All faults are found before any is reported. Read next: `config/section.rs`.
@@ -34,7 +37,7 @@ mod server_url;
 mod tests;
 
 use section::{Report, Section};
-pub use server_url::ServerUrl;
+pub(crate) use server_url::ServerUrl;
 
 /// Reached by the proxy on the same machine, by no one else.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
@@ -46,33 +49,35 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const MAX_REPLICAS: usize = 64;
 
 #[derive(Debug, Clone)]
-pub struct Config {
-    pub listen: SocketAddr,
-    pub workers: NonZeroUsize,
-    pub database: DatabaseConfig,
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) database: DatabaseConfig,
     /// `None`: the catalogue that ships.
-    pub queries: Option<PathBuf>,
+    pub(crate) queries: Option<PathBuf>,
+    /// `None`: the migrations that ship.
+    pub(crate) schema: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
-pub struct DatabaseConfig {
-    pub primary: ServerUrl,
-    pub replicas: Vec<ServerUrl>,
-    pub connections: usize,
-    pub statement_timeout: Duration,
-    pub connect_timeout: Duration,
+pub(crate) struct DatabaseConfig {
+    pub(crate) primary: ServerUrl,
+    pub(crate) replicas: Vec<ServerUrl>,
+    pub(crate) connections: usize,
+    pub(crate) statement_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
 }
 
 /// What the environment says; empty variables are absent ones.
 #[derive(Debug, Clone, Default)]
-pub struct Environment {
-    pub database_url: Option<String>,
-    pub replica_urls: Option<String>,
+pub(crate) struct Environment {
+    pub(crate) database_url: Option<String>,
+    pub(crate) replica_urls: Option<String>,
 }
 
 impl Environment {
     #[must_use]
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self { database_url: read("DATABASE_URL"), replica_urls: read("REPLICA_URLS") }
     }
@@ -83,11 +88,14 @@ impl Config {
     ///
     /// # Errors
     /// All faults of both.
-    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Faults> {
+    pub(crate) fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Faults> {
         let Some(path) = file else { return Self::parse("", Path::new("environment"), environment) };
         let unreadable = |e: std::io::Error| Faults::of_file(path, format!("cannot be read: {e}"));
         if fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE_BYTES {
-            return Err(Faults::of_file(path, format!("has more than {MAX_FILE_BYTES} bytes, too many for a configuration")));
+            return Err(Faults::of_file(
+                path,
+                format!("has more than {MAX_FILE_BYTES} bytes, too many for a configuration"),
+            ));
         }
         let text = fs::read_to_string(path).map_err(unreadable)?;
         Self::parse(&text, path, environment)
@@ -97,7 +105,7 @@ impl Config {
     ///
     /// # Errors
     /// All faults.
-    pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Self, Faults> {
+    pub(crate) fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Self, Faults> {
         let (tree, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             let mut faults = Faults::default();
@@ -117,7 +125,12 @@ impl Config {
     }
 }
 
-fn read(report: &Report<'_>, mut root: Section<'_>, path: &Path, environment: &Environment) -> Option<Config> {
+fn read(
+    report: &Report<'_>,
+    mut root: Section<'_>,
+    path: &Path,
+    environment: &Environment,
+) -> Option<Config> {
     let listen = root.get("listen").map_or(Some(DEFAULT_LISTEN), |value| value.parse("\"127.0.0.1:8081\""));
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = root.get("workers").map_or(Some(cores), |value| NonZeroUsize::new(value.count(1..=1024)?));
@@ -125,33 +138,53 @@ fn read(report: &Report<'_>, mut root: Section<'_>, path: &Path, environment: &E
         Some(value) => value.section().and_then(|section| database(report, section, environment)),
         None => database(report, Section::empty(report, "database"), environment),
     };
-    let queries = match root.get("queries") {
+    let mut directory = |key: &'static str, example: &str| match root.get(key) {
         Some(value) => value.section().map(|mut section| {
-            let directory = section.get("directory").and_then(|value| value.string("\"queries\""));
+            let directory = section.get("directory").and_then(|value| value.string(example));
             section.finish();
             directory.map(|directory| path.parent().unwrap_or(Path::new("")).join(directory))
         }),
         None => Some(None),
     };
+    let queries = directory("queries", "\"queries\"");
+    let schema = directory("schema", "\"schema\"");
     root.finish();
-    Some(Config { listen: listen?, workers: workers?, database: database?, queries: queries? })
+    Some(Config {
+        listen: listen?,
+        workers: workers?,
+        database: database?,
+        queries: queries?,
+        schema: schema?,
+    })
 }
 
-fn database(report: &Report<'_>, mut section: Section<'_>, environment: &Environment) -> Option<DatabaseConfig> {
+fn database(
+    report: &Report<'_>,
+    mut section: Section<'_>,
+    environment: &Environment,
+) -> Option<DatabaseConfig> {
     const EXAMPLE: &str = "\"postgres://user@127.0.0.1:5432/app\"";
     let primary = match (section.get("primary"), &environment.database_url) {
         (Some(value), _) => value.parse(EXAMPLE),
-        (None, Some(url)) => url.parse().map_err(|why| report.fault_of_file(format!("DATABASE_URL: {why}"))).ok(),
+        (None, Some(url)) => {
+            url.parse().map_err(|why| report.fault_of_file(format!("DATABASE_URL: {why}"))).ok()
+        }
         (None, None) => {
-            report.fault_of_file(format!("no database: write `primary = {EXAMPLE}` under [database], or set DATABASE_URL"));
+            report.fault_of_file(format!(
+                "no database: write `primary = {EXAMPLE}` under [database], or set DATABASE_URL"
+            ));
             None
         }
     };
     let replicas = match (section.get("replicas"), &environment.replica_urls) {
-        (Some(value), _) => value.list().map(|list| list.iter().filter_map(|value| value.parse(EXAMPLE)).collect()),
+        (Some(value), _) => {
+            value.list().map(|list| list.iter().filter_map(|value| value.parse(EXAMPLE)).collect())
+        }
         (None, Some(urls)) => Some(
             (urls.split(',').map(str::trim).filter(|url| !url.is_empty()))
-                .filter_map(|url| url.parse().map_err(|why| report.fault_of_file(format!("REPLICA_URLS: {why}"))).ok())
+                .filter_map(|url| {
+                    url.parse().map_err(|why| report.fault_of_file(format!("REPLICA_URLS: {why}"))).ok()
+                })
                 .collect(),
         ),
         (None, None) => Some(Vec::new()),
@@ -159,10 +192,12 @@ fn database(report: &Report<'_>, mut section: Section<'_>, environment: &Environ
     if replicas.as_ref().is_some_and(|replicas: &Vec<ServerUrl>| replicas.len() > MAX_REPLICAS) {
         report.fault_of_file(format!("more than {MAX_REPLICAS} replicas"));
     }
-    let connections = section.get("connections").map_or(Some(DEFAULT_CONNECTIONS), |value| value.count(1..=64));
+    let connections =
+        section.get("connections").map_or(Some(DEFAULT_CONNECTIONS), |value| value.count(1..=64));
     let limits = Duration::from_millis(1)..=Duration::from_secs(3600);
-    let statement_timeout =
-        section.get("statement_timeout").map_or(Some(DEFAULT_STATEMENT_TIMEOUT), |value| value.duration(limits.clone()));
+    let statement_timeout = section
+        .get("statement_timeout")
+        .map_or(Some(DEFAULT_STATEMENT_TIMEOUT), |value| value.duration(limits.clone()));
     let connect_timeout =
         section.get("connect_timeout").map_or(Some(DEFAULT_CONNECT_TIMEOUT), |value| value.duration(limits));
     section.finish();
@@ -181,7 +216,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let malformed = || format!("{text:?} is not a duration; write for example \"500ms\", \"30s\", \"5m\"");
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let (_, unit_ms) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(malformed)?;
-    let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*unit_ms)).ok_or_else(malformed)?;
+    let ms =
+        number.parse::<u64>().ok().and_then(|number| number.checked_mul(*unit_ms)).ok_or_else(malformed)?;
     Ok(Duration::from_millis(ms))
 }
 

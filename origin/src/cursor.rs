@@ -51,7 +51,8 @@ pub(crate) fn decode(endpoint: &str, types: &[Type], text: &str) -> Option<Vec<B
         let length = usize::from(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let value = bytes.get(at + 2..at + 2 + length)?;
         let has_its_length = value_length(kind)?.is_none_or(|expected| expected == length);
-        let is_text = value_length(kind)?.is_some() || std::str::from_utf8(value).is_ok_and(|text| !text.contains('\0'));
+        let is_text = value_length(kind)?.is_some()
+            || std::str::from_utf8(value).is_ok_and(|text| !text.contains('\0'));
         if !has_its_length || !is_text {
             return None;
         }
@@ -103,7 +104,9 @@ mod tests {
                 }
             }
         }
-        for text in ["", "A", "!", "null", "AAAA", "2026-01-01T00:00:00Z", &"A".repeat(2000), &format!("{good}AAAA")] {
+        for text in
+            ["", "A", "!", "null", "AAAA", "2026-01-01T00:00:00Z", &"A".repeat(2000), &format!("{good}AAAA")]
+        {
             assert_eq!(decode("page", &TYPES, text), None, "{text}");
         }
         let nul = encode("page", &[b"a\0"]).unwrap();

@@ -4,12 +4,14 @@
 //! fewest statements in flight; if that server is gone, the same request is answered by the primary at once.
 //! Knows nothing of HTTP. Read next: `database/lane.rs` for the life of one connection.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, future, pin_mut};
+use futures_util::{StreamExt as _, future};
 use tokio::sync::TryAcquireError;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 
 use crate::catalogue::{Bind, Catalogue, Endpoint, Read};
@@ -20,12 +22,14 @@ use crate::params::{Bound, Given};
 
 mod lane;
 
-pub(crate) use lane::{Lane, NoSession, Session, connect};
+pub(crate) use lane::{Lane, Session};
 
 /// How long a request waits for its turn when everything is in use.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Above the statement's own timeout: those in front of it on the connection, and the network.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For servers to be connected before the first request is taken.
+const START_PATIENCE: Duration = Duration::from_secs(3);
 /// A replica, then the primary, then whatever else is there.
 const MAX_ATTEMPTS: usize = 3;
 /// An answer is held as a whole: its ETag is made of all of it.
@@ -44,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) name: Arc<str>,
     pub(crate) role: Role,
     pub(crate) lanes: Vec<Arc<Lane>>,
+    /// How many were sent, by endpoint; without the stamps that go along.
+    pub(crate) statements: Vec<AtomicU64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +75,8 @@ pub(crate) fn servers(config: &DatabaseConfig) -> impl Iterator<Item = (Arc<str>
 }
 
 impl Database {
-    /// Starts to connect; waits until each connection was tried once.
+    /// Starts to connect; waits until each connection was tried once, but not for long: one server that says nothing must not
+    /// keep the others from answering.
     pub(crate) async fn start(config: &DatabaseConfig, catalogue: &Arc<Catalogue>) -> Self {
         let mut tried = Vec::new();
         let mut all = Vec::new();
@@ -80,19 +87,26 @@ impl Database {
                 lanes.push(lane);
                 tried.push(first);
             }
-            all.push(Server { name, role, lanes });
+            let statements = catalogue.endpoints.iter().map(|_| AtomicU64::new(0)).collect();
+            all.push(Server { name, role, lanes, statements });
         }
-        future::join_all(tried).await;
+        // Whoever is late is taken in when it answers.
+        let _ = future::select(future::join_all(tried), pin!(sleep(START_PATIENCE))).await;
         Self { servers: all, statement_timeout: config.statement_timeout }
     }
 
     /// Runs the endpoint's statement for what a request gives.
-    pub(crate) async fn run(&self, endpoint: &Endpoint, index: usize, given: &Given) -> Result<Answered, Error> {
+    pub(crate) async fn run(
+        &self,
+        endpoint: &Endpoint,
+        index: usize,
+        given: &Given,
+    ) -> Result<Answered, Error> {
         let mask = endpoint.mask(|condition| given.holds(condition));
         let mut tried: Vec<Arc<Session>> = Vec::new();
         loop {
-            let session = self.choose(endpoint.read, &tried).ok_or(Error::NoServer)?;
-            let error = match self.run_on(&session, endpoint, index, mask, given).await {
+            let (server, session) = self.choose(endpoint.read, &tried).ok_or(Error::NoServer)?;
+            let error = match self.run_on(server, &session, endpoint, index, mask, given).await {
                 Ok(answered) => return Ok(answered),
                 Err(RunError::Final(error)) => return Err(error),
                 Err(RunError::Elsewhere(error)) => error,
@@ -105,7 +119,7 @@ impl Database {
     }
 
     /// The best connection that was not tried. A server that failed this request is not asked again while another one is there.
-    fn choose(&self, read: Read, tried: &[Arc<Session>]) -> Option<Arc<Session>> {
+    fn choose(&self, read: Read, tried: &[Arc<Session>]) -> Option<(&Server, Arc<Session>)> {
         let has_failed = |server: &Server| tried.iter().any(|session| session.server == server.name);
         let max_lag = match read {
             Read::Primary => None,
@@ -114,24 +128,30 @@ impl Database {
         let is_fresh = |session: &Session| max_lag.flatten().is_none_or(|most| session.lag() <= most);
         let best = |is_wanted: &dyn Fn(&Server, &Session) -> bool| {
             let servers = self.servers.iter();
-            let sessions = servers.flat_map(|server| server.lanes.iter().filter_map(move |lane| Some((server, lane.session()?))));
+            let sessions = servers.flat_map(|server| {
+                server.lanes.iter().filter_map(move |lane| Some((server, lane.session()?)))
+            });
             sessions
-                .filter(|(server, session)| is_wanted(server, session) && !tried.iter().any(|other| Arc::ptr_eq(other, session)))
-                .map(|(_, session)| session)
-                .min_by_key(|session| session.in_flight())
+                .filter(|(server, session)| {
+                    is_wanted(server, session) && !tried.iter().any(|other| Arc::ptr_eq(other, session))
+                })
+                .min_by_key(|(_, session)| session.in_flight())
         };
         let primary = || best(&|server, _| server.role == Role::Primary);
         if max_lag.is_none() {
             return primary();
         }
-        best(&|server, session| server.role == Role::Replica && !has_failed(server) && tried.is_empty() && is_fresh(session))
-            .or_else(primary)
-            // The lag is a preference between servers. With the primary gone, an old answer is better than none.
-            .or_else(|| best(&|server, _| server.role == Role::Replica && !has_failed(server)))
+        best(&|server, session| {
+            server.role == Role::Replica && !has_failed(server) && tried.is_empty() && is_fresh(session)
+        })
+        .or_else(primary)
+        // The lag is a preference between servers. With the primary gone, an old answer is better than none.
+        .or_else(|| best(&|server, _| server.role == Role::Replica && !has_failed(server)))
     }
 
     async fn run_on(
         &self,
+        server: &Server,
         session: &Arc<Session>,
         endpoint: &Endpoint,
         index: usize,
@@ -148,14 +168,18 @@ impl Database {
             },
         };
         let prepared = session.prepared.get(index).and_then(|variants| variants.get(mask));
-        let prepared = prepared.ok_or(RunError::Final(Error::Endpoint("the endpoint has no such statement")))?;
-        let variant = endpoint.variants.get(mask).ok_or(RunError::Final(Error::Endpoint("no such variant")))?;
+        let prepared =
+            prepared.ok_or(RunError::Final(Error::Endpoint("the endpoint has no such statement")))?;
+        let variant =
+            endpoint.variants.get(mask).ok_or(RunError::Final(Error::Endpoint("no such variant")))?;
 
         let after = match &given.cursor {
-            Some(text) => cursor::decode(&endpoint.name, &prepared.layout.cursor_types, text).ok_or_else(|| {
-                let why = "is not a `nextCursor` of this endpoint".to_owned();
-                RunError::Final(Error::BadParameter { parameter: "cursor".to_owned(), why })
-            })?,
+            Some(text) => {
+                cursor::decode(&endpoint.name, &prepared.layout.cursor_types, text).ok_or_else(|| {
+                    let why = "is not a `nextCursor` of this endpoint".to_owned();
+                    RunError::Final(Error::BadParameter { parameter: "cursor".to_owned(), why })
+                })?
+            }
             None => Vec::new(),
         };
         let one_more = endpoint.limit_to_fetch(given);
@@ -168,10 +192,13 @@ impl Database {
             Bind::After(column) => after.get(*column).cloned().map_or(Bound::Null, Bound::Binary),
         });
 
+        if let Some(count) = server.statements.get(index) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         // Both are sent at once, the stamp first: the statement's snapshot is taken after what the stamp says.
         let rows = async {
             let stream = session.client.query_raw(&prepared.statement, bound.collect::<Vec<_>>()).await?;
-            pin_mut!(stream);
+            let mut stream = pin!(stream);
             let (mut rows, mut bytes) = (Vec::new(), 0);
             while let Some(row) = stream.next().await {
                 let row = row?;
@@ -188,7 +215,8 @@ impl Database {
             session.abandon("no answer in time");
             return Err(RunError::Elsewhere(Error::TooLong));
         };
-        let stamp = stamp.and_then(|row| row.try_get::<_, String>(0)).map_err(|e| of_statement(session, e))?;
+        let stamp =
+            stamp.and_then(|row| row.try_get::<_, String>(0)).map_err(|e| of_statement(session, e))?;
         match rows.map_err(|e| of_statement(session, e))? {
             Some(rows) => Ok(Answered { rows, session: session.clone(), stamp }),
             None => Err(RunError::Final(Error::TooLarge(MAX_ANSWER_BYTES))),

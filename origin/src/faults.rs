@@ -8,28 +8,28 @@ use std::path::{Path, PathBuf};
 
 /// A place in a text, both counted from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    pub line: usize,
-    pub column: usize,
+pub(crate) struct Position {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 /// One fault of one file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fault {
-    pub file: PathBuf,
+pub(crate) struct Fault {
+    pub(crate) file: PathBuf,
     /// `None` where no place in the file is to blame, as for a file that cannot be read.
-    pub position: Option<Position>,
-    pub message: String,
+    pub(crate) position: Option<Position>,
+    pub(crate) message: String,
 }
 
 /// All faults that were found, in the order of files and lines. Never empty when returned as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Faults(Vec<Fault>);
+pub(crate) struct Faults(Vec<Fault>);
 
 impl Position {
     /// The place of the byte at `offset`.
     #[must_use]
-    pub fn of(text: &str, offset: usize) -> Self {
+    pub(crate) fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let last_line = before.rsplit('\n').next().unwrap_or_default();
@@ -39,13 +39,13 @@ impl Position {
 
 impl Faults {
     #[must_use]
-    pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
+    pub(crate) fn of_file(file: &Path, message: impl Into<String>) -> Self {
         let mut faults = Self::default();
         faults.push(file, None, message);
         faults
     }
 
-    pub fn push(&mut self, file: &Path, position: Option<Position>, message: impl Into<String>) {
+    pub(crate) fn push(&mut self, file: &Path, position: Option<Position>, message: impl Into<String>) {
         let fault = Fault { file: file.to_owned(), position, message: message.into() };
         // Several connections and several variants of one statement find the same fault.
         if !self.0.contains(&fault) {
@@ -54,14 +54,14 @@ impl Faults {
         }
     }
 
-    pub fn extend(&mut self, others: Self) {
+    pub(crate) fn extend(&mut self, others: Self) {
         for fault in others.0 {
             self.push(&fault.file, fault.position, fault.message);
         }
     }
 
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -69,7 +69,7 @@ impl Faults {
     ///
     /// # Errors
     /// What was found.
-    pub fn or<T>(self, value: T) -> Result<T, Self> {
+    pub(crate) fn or<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }
 }

@@ -48,17 +48,22 @@ pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Ru
         catalogue,
         databases: (0..config.workers.get()).map(|_| OnceLock::new()).collect(),
     });
-    let first = bind(config.listen)?;
+    // Shared among us; with anyone else it would take requests away from them without a word.
+    if config.listen.port() != 0 {
+        drop(bind(config.listen, Sharing::Refused)?);
+    }
+    let first = bind(config.listen, Sharing::Allowed)?;
     let address = first.local_addr()?.as_socket().unwrap_or(config.listen);
     let mut sockets = vec![first];
     for _ in 1..config.workers.get() {
-        sockets.push(bind(address)?);
+        sockets.push(bind(address, Sharing::Allowed)?);
     }
     let (stop, stopped) = watch::channel(false);
     let (ready, mut all_ready) = mpsc::channel::<io::Result<()>>(sockets.len());
     let mut threads = Vec::new();
     for (index, socket) in sockets.into_iter().enumerate() {
-        let (config, shared, stopped, ready) = (config.clone(), shared.clone(), stopped.clone(), ready.clone());
+        let (config, shared, stopped, ready) =
+            (config.clone(), shared.clone(), stopped.clone(), ready.clone());
         threads.push(
             thread::Builder::new()
                 .name(format!("worker-{index}"))
@@ -67,7 +72,9 @@ pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Ru
     }
     drop(ready);
     for _ in 0..threads.len() {
-        all_ready.blocking_recv().unwrap_or_else(|| Err(io::Error::other("a worker ended before it was ready")))?;
+        all_ready
+            .blocking_recv()
+            .unwrap_or_else(|| Err(io::Error::other("a worker ended before it was ready")))?;
     }
     Ok(Running { address, stop, threads })
 }
@@ -85,11 +92,17 @@ impl Running {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Allowed,
+    Refused,
+}
+
 /// Bound, not yet listening.
-fn bind(address: SocketAddr) -> io::Result<Socket> {
+fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(sharing == Sharing::Allowed)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -143,7 +156,7 @@ async fn accept(listener: TcpListener, worker: Arc<Worker>, mut stopped: watch::
                 }
                 None => break,
             },
-            _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
+            () = told(&mut stopped) => break,
         };
         let (worker, stopped) = (worker.clone(), stopped.clone());
         tokio::spawn(async move {
@@ -156,6 +169,11 @@ async fn accept(listener: TcpListener, worker: Arc<Worker>, mut stopped: watch::
     if timeout(DRAIN_TIMEOUT, permits.acquire_many(all)).await.is_err() {
         warn!("requests still ran after {DRAIN_TIMEOUT:?} and were cut off");
     }
+}
+
+/// Returns when the workers are told to stop, or when nobody is left to tell them.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    drop(stopped.wait_for(|is_stopped| *is_stopped).await);
 }
 
 async fn serve_connection(stream: TcpStream, worker: Arc<Worker>, mut stopped: watch::Receiver<bool>) {
@@ -175,7 +193,7 @@ async fn serve_connection(stream: TcpStream, worker: Arc<Worker>, mut stopped: w
     tokio::pin!(connection);
     let end = tokio::select! {
         end = connection.as_mut() => end,
-        _ = stopped.wait_for(|is_stopped| *is_stopped) => {
+        () = told(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

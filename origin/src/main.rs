@@ -1,1 +1,170 @@
-fn main() {}
+//! The program `larder-origin`: arguments, configuration, run until a signal. Exit code 64 for a bad configuration or bad
+//! query files, 1 for what failed for another reason.
+//!
+//! The way of a request: `listen.rs`, `serve.rs`, `params.rs`, `database.rs`, `answer.rs`. What it is answered with:
+//! `catalogue.rs`, which also says what a query file looks like. Commands beside `serve`: `check.rs`, `migrate.rs`, `seed.rs`.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+mod cli;
+mod config;
+mod faults;
+mod catalogue;
+mod listen;
+mod serve;
+mod params;
+mod cursor;
+mod database;
+mod answer;
+mod error;
+mod metrics;
+mod clock;
+mod plan;
+mod check;
+mod migrate;
+mod seed;
+
+use catalogue::Catalogue;
+use cli::{Cli, Command, ConfigFile};
+use config::{Config, Environment};
+use error::chain;
+use faults::Faults;
+
+const EXIT_BAD_CONFIGURATION: u8 = 64;
+
+/// Ends the program with a code and a text.
+pub(crate) struct Exit {
+    code: u8,
+    text: String,
+}
+
+impl Exit {
+    pub(crate) fn failed(text: impl Into<String>) -> Self {
+        Self { code: 1, text: text.into() }
+    }
+
+    pub(crate) fn of(error: &dyn std::error::Error) -> Self {
+        Self::failed(chain(error))
+    }
+}
+
+impl From<Faults> for Exit {
+    fn from(faults: Faults) -> Self {
+        Self { code: EXIT_BAD_CONFIGURATION, text: faults.to_string() }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log();
+    let done = match cli.command {
+        Command::Serve(wanted) => serve(&wanted),
+        Command::Check(file) => load(&file).and_then(|config| {
+            let catalogue = Arc::new(catalogue(&config)?);
+            runtime()?.block_on(check::run(&config, &catalogue))
+        }),
+        Command::Migrate(wanted) => load(&wanted.file).and_then(|config| {
+            let migrations = migrate::Migrations::of(&config)?;
+            runtime()?.block_on(migrate::run(&config, &migrations, wanted.plan))
+        }),
+        Command::Seed(wanted) => {
+            load(&wanted.file).and_then(|config| runtime()?.block_on(seed::run(&config, &wanted)))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Exit { code, text }) => {
+            eprintln!("larder-origin: {}", text.trim_end());
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// To standard error: standard output is for answers to commands.
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .init();
+}
+
+fn load(file: &ConfigFile) -> Result<Config, Exit> {
+    Ok(Config::load(file.config.as_deref(), &Environment::of_process())?)
+}
+
+fn catalogue(config: &Config) -> Result<Catalogue, Exit> {
+    Ok(match &config.queries {
+        Some(directory) => Catalogue::load(directory)?,
+        None => Catalogue::shipped()?,
+    })
+}
+
+fn runtime() -> Result<Runtime, Exit> {
+    Builder::new_current_thread().enable_all().build().map_err(|e| Exit::of(&e))
+}
+
+fn serve(wanted: &cli::Serve) -> Result<(), Exit> {
+    let mut config = load(&wanted.file)?;
+    if let Some(listen) = wanted.listen {
+        config.listen = listen;
+    }
+    let catalogue = Arc::new(catalogue(&config)?);
+    runtime()?.block_on(run(config, catalogue))
+}
+
+/// Serves until SIGTERM or SIGINT, then drains; a second one ends at once.
+async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
+    let mut stop = Stop::new().map_err(|e| Exit::of(&e))?;
+    info!("{config}; {} endpoints", catalogue.endpoints.len());
+    let starting = {
+        let (config, catalogue) = (config.clone(), catalogue.clone());
+        tokio::task::spawn_blocking(move || listen::start(&config, catalogue))
+    };
+    let started = tokio::select! {
+        started = starting => started.map_err(|e| Exit::of(&e))?,
+        // Nothing runs yet that could be cut off.
+        () = stop.asked() => std::process::exit(0),
+    };
+    let running = started.map_err(|e| Exit::failed(format!("cannot listen on {}: {e}", config.listen)))?;
+    info!(address = %running.address, "serving");
+    let watching = tokio::spawn(check::warn_of_plans(config, catalogue));
+    stop.asked().await;
+    watching.abort();
+    info!("stopping: requests that are running may finish");
+    let draining = tokio::task::spawn_blocking(move || running.stop());
+    tokio::select! {
+        _ = draining => info!("stopped"),
+        () = stop.asked() => std::process::exit(1),
+    }
+    Ok(())
+}
+
+/// The signals that ask for the end.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => (),
+            _ = self.interrupt.recv() => (),
+        }
+    }
+}

@@ -44,22 +44,33 @@ impl Metrics {
     pub(crate) fn statement(&self, endpoint: usize, took: Duration) {
         let Some(metrics) = self.endpoints.get(endpoint) else { return };
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        if let Some(bucket) = BUCKETS_US.iter().position(|bound| took_us <= *bound).and_then(|at| metrics.buckets.get(at)) {
+        if let Some(bucket) =
+            BUCKETS_US.iter().position(|bound| took_us <= *bound).and_then(|at| metrics.buckets.get(at))
+        {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
         metrics.count.fetch_add(1, Ordering::Relaxed);
         metrics.sum_us.fetch_add(took_us, Ordering::Relaxed);
     }
 
-    pub(crate) fn text<'d>(&self, catalogue: &Catalogue, databases: impl Iterator<Item = &'d Database> + Clone) -> String {
+    pub(crate) fn text<'d>(
+        &self,
+        catalogue: &Catalogue,
+        databases: impl Iterator<Item = &'d Database> + Clone,
+    ) -> String {
         let mut out = String::new();
-        let names: Vec<&str> = (catalogue.endpoints.iter().map(|endpoint| endpoint.name.as_str())).chain([""]).collect();
+        let names: Vec<&str> =
+            (catalogue.endpoints.iter().map(|endpoint| endpoint.name.as_str())).chain([""]).collect();
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         // Writing to a String cannot fail.
         out.push_str("# TYPE larder_origin_requests_total counter\n");
         for (name, metrics) in names.iter().zip(&self.endpoints) {
             for (class, count) in CLASSES.iter().zip(&metrics.requests) {
-                let _ = writeln!(out, "larder_origin_requests_total{{endpoint=\"{name}\",status=\"{class}\"}} {}", load(count));
+                let _ = writeln!(
+                    out,
+                    "larder_origin_requests_total{{endpoint=\"{name}\",status=\"{class}\"}} {}",
+                    load(count)
+                );
             }
         }
         out.push_str("# TYPE larder_origin_statement_seconds histogram\n");
@@ -75,13 +86,36 @@ impl Metrics {
             let _ = writeln!(out, "{metric}_sum{{{label}}} {}", seconds(load(&metrics.sum_us)));
             let _ = writeln!(out, "{metric}_count{{{label}}} {}", load(&metrics.count));
         }
-        let servers = |index: usize| databases.clone().filter_map(move |database| database.servers.get(index));
-        let names = databases.clone().next().map(|database| database.servers.iter().map(|server| server.name.clone()));
+        let servers =
+            |index: usize| databases.clone().filter_map(move |database| database.servers.get(index));
+        let names = databases
+            .clone()
+            .next()
+            .map(|database| database.servers.iter().map(|server| server.name.clone()));
         let names: Vec<_> = names.into_iter().flatten().collect();
-        let sessions = |index: usize| servers(index).flat_map(|server| server.lanes.iter().filter_map(|lane| lane.session()));
+        let sessions = |index: usize| {
+            servers(index).flat_map(|server| server.lanes.iter().filter_map(|lane| lane.session()))
+        };
+        let sent = |index: usize, endpoint: usize| {
+            servers(index).filter_map(|server| server.statements.get(endpoint)).map(load).sum::<u64>()
+        };
+        out.push_str("# TYPE larder_origin_statements_total counter\n");
+        for (index, endpoint) in catalogue.endpoints.iter().enumerate() {
+            let count: u64 = (0..names.len()).map(|server| sent(server, index)).sum();
+            let _ = writeln!(out, "larder_origin_statements_total{{endpoint=\"{}\"}} {count}", endpoint.name);
+        }
+        out.push_str("# TYPE larder_origin_statements_by_server_total counter\n");
+        for (index, name) in names.iter().enumerate() {
+            let count: u64 = (0..catalogue.endpoints.len()).map(|endpoint| sent(index, endpoint)).sum();
+            let _ = writeln!(out, "larder_origin_statements_by_server_total{{server=\"{name}\"}} {count}");
+        }
         out.push_str("# TYPE larder_origin_server_connections gauge\n");
         for (index, name) in names.iter().enumerate() {
-            let _ = writeln!(out, "larder_origin_server_connections{{server=\"{name}\"}} {}", sessions(index).count());
+            let _ = writeln!(
+                out,
+                "larder_origin_server_connections{{server=\"{name}\"}} {}",
+                sessions(index).count()
+            );
         }
         out.push_str("# TYPE larder_origin_server_up gauge\n");
         for (index, name) in names.iter().enumerate() {
@@ -96,7 +130,8 @@ impl Metrics {
         out.push_str("# TYPE larder_origin_server_lag_seconds gauge\n");
         for (index, name) in names.iter().enumerate() {
             let lag = sessions(index).map(|session| session.lag()).max().unwrap_or_default();
-            let _ = writeln!(out, "larder_origin_server_lag_seconds{{server=\"{name}\"}} {}", lag.as_secs_f64());
+            let _ =
+                writeln!(out, "larder_origin_server_lag_seconds{{server=\"{name}\"}} {}", lag.as_secs_f64());
         }
         out
     }

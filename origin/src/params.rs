@@ -54,7 +54,8 @@ pub(crate) fn read(endpoint: &Endpoint, captures: &[&str], query: &str) -> Resul
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(name) = decode(name, true) else { continue };
         let is_it = |param: &Param| param.name == name && param.from == In::Query;
-        let slot = match endpoint.params.iter().position(is_it).and_then(|index| given.values.get_mut(index)) {
+        let slot = match endpoint.params.iter().position(is_it).and_then(|index| given.values.get_mut(index))
+        {
             Some(slot) => slot,
             None if name == "cursor" && matches!(endpoint.rows, Rows::Cursor { .. }) => &mut given.cursor,
             // Links carry parameters of others (`utm_source`); an answer does not depend on them.
@@ -70,7 +71,9 @@ pub(crate) fn read(endpoint: &Endpoint, captures: &[&str], query: &str) -> Resul
             (None, Absent::Null) => (),
             (None, Absent::Default(default)) => *slot = Some(default.clone()),
             (None, Absent::Refused) => return Err(bad(&param.name, "is missing")),
-            (Some(value), _) => check(&param.type_name, param.range, value).map_err(|why| bad(&param.name, why))?,
+            (Some(value), _) => {
+                check(&param.type_name, param.range, value).map_err(|why| bad(&param.name, why))?
+            }
         }
     }
     Ok(given)
@@ -144,7 +147,8 @@ fn decode(raw: &str, is_query: bool) -> Option<String> {
         rest = after;
         match (first, after) {
             (b'%', [high, low, after @ ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                let digit =
+                    |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
                 bytes.push(digit(high)? << 4 | digit(low)?);
                 rest = after;
             }

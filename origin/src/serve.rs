@@ -44,7 +44,12 @@ impl Worker {
                 let name = endpoint.and_then(|index: usize| self.shared.catalogue.endpoints.get(index));
                 let name = name.map_or("", |endpoint| endpoint.name.as_str());
                 if error.status().is_server_error() {
-                    error!(endpoint.name = name, status = error.status().as_u16(), "endpoint `{name}`: {}", chain(&error));
+                    error!(
+                        endpoint.name = name,
+                        status = error.status().as_u16(),
+                        "endpoint `{name}`: {}",
+                        chain(&error)
+                    );
                 } else {
                     debug!(endpoint.name = name, status = error.status().as_u16(), "{}", chain(&error));
                 }
@@ -55,7 +60,11 @@ impl Worker {
         response
     }
 
-    async fn answer<B>(&self, request: &Request<B>, found: &mut Option<usize>) -> Result<Response<Full<Bytes>>, Error> {
+    async fn answer<B>(
+        &self,
+        request: &Request<B>,
+        found: &mut Option<usize>,
+    ) -> Result<Response<Full<Bytes>>, Error> {
         accept(request)?;
         let catalogue = &self.shared.catalogue;
         let (index, captures) = catalogue.router.find(request.uri().path()).ok_or(Error::NoEndpoint)?;
@@ -83,7 +92,10 @@ impl Worker {
             "healthz" => (StatusCode::OK, "ok\n".to_owned()),
             "readyz" => {
                 let is_ready = |database: &Arc<Database>| {
-                    database.servers.iter().any(|server| server.lanes.iter().any(|lane| lane.session().is_some()))
+                    database
+                        .servers
+                        .iter()
+                        .any(|server| server.lanes.iter().any(|lane| lane.session().is_some()))
                 };
                 if databases.clone().all(|database| database.get().is_some_and(is_ready)) {
                     (StatusCode::OK, "ready\n".to_owned())
@@ -102,7 +114,9 @@ impl Worker {
         }
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Some(response)
     }

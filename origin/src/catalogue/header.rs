@@ -134,13 +134,17 @@ impl<'s> Reader<'s> {
             Some(kind) => header.rows = Some((kind, self.position(value.offset))),
             None => {
                 let suggestion = suggestion(value.text, KINDS.iter().copied());
-                self.fault(value.offset, format!("rows `{}` are not one, many or cursor{suggestion}", value.text));
+                self.fault(
+                    value.offset,
+                    format!("rows `{}` are not one, many or cursor{suggestion}", value.text),
+                );
             }
         }
     }
 
     fn read(&mut self, header: &mut Header, value: Words<'_>) {
-        let (server, option) = value.split_once(';').map_or((value, None), |(server, option)| (server, Some(option)));
+        let (server, option) =
+            value.split_once(';').map_or((value, None), |(server, option)| (server, Some(option)));
         let max_lag = match option.map(|option| (option, option.split_once(':'))) {
             None => None,
             Some((_, Some((key, lag)))) if key.text == "max_lag" => match duration(lag.text) {
@@ -154,17 +158,21 @@ impl<'s> Reader<'s> {
         header.read = match (server.text, max_lag) {
             ("replica", max_lag) => Some(Read::Replica { max_lag }),
             ("primary", None) => Some(Read::Primary),
-            ("primary", Some(_)) => return self.fault(value.offset, "the primary has no lag; leave `max_lag` out"),
+            ("primary", Some(_)) => {
+                return self.fault(value.offset, "the primary has no lag; leave `max_lag` out");
+            }
             (other, _) => {
                 let suggestion = suggestion(other, ["replica", "primary"].into_iter());
-                return self.fault(server.offset, format!("read `{other}` is not replica or primary{suggestion}"));
+                return self
+                    .fault(server.offset, format!("read `{other}` is not replica or primary{suggestion}"));
             }
         };
     }
 
     fn param(&mut self, header: &mut Header, name: Words<'_>, value: Words<'_>) {
         if !sql::is_name(name.text) {
-            let message = format!("`{}` is not a name for a parameter: lower-case letters, digits and _", name.text);
+            let message =
+                format!("`{}` is not a name for a parameter: lower-case letters, digits and _", name.text);
             return self.fault(name.offset, message);
         }
         if header.params.iter().any(|param| param.name == name.text) {
@@ -174,14 +182,18 @@ impl<'s> Reader<'s> {
             let message = format!("`{}` comes with `rows: cursor` and is not declared", name.text);
             return self.fault(name.offset, message);
         }
-        let (declared, default) = value.split_once('=').map_or((value, None), |(value, default)| (value, Some(default)));
+        let (declared, default) =
+            value.split_once('=').map_or((value, None), |(value, default)| (value, Some(default)));
         let mut words = declared.words();
         let from = match words.next() {
             Some(word) if word.text == "path" => In::Path,
             Some(word) if word.text == "query" => In::Query,
             Some(word) => {
                 let suggestion = suggestion(word.text, ["path", "query"].into_iter());
-                let message = format!("param `{}` comes from `{}`, not path or query{suggestion}", name.text, word.text);
+                let message = format!(
+                    "param `{}` comes from `{}`, not path or query{suggestion}",
+                    name.text, word.text
+                );
                 return self.fault(word.offset, message);
             }
             None => return self.fault(name.offset, "nothing is said of it; write for example `path text`"),
@@ -198,11 +210,16 @@ impl<'s> Reader<'s> {
             position: self.position(name.offset),
         };
         for word in words {
-            let range = word.text.split_once("..").map(|(low, high)| (low.parse::<i64>(), high.parse::<i64>()));
+            let range =
+                word.text.split_once("..").map(|(low, high)| (low.parse::<i64>(), high.parse::<i64>()));
             match (range, word.text) {
                 (Some((Ok(low), Ok(high))), _) if low <= high => param.range = Some((low, high)),
-                (None, "required") if from == In::Query && default.is_none() => param.absent = Absent::Refused,
-                (Some(_), _) => self.fault(word.offset, format!("`{}` is not a range such as 1..100", word.text)),
+                (None, "required") if from == In::Query && default.is_none() => {
+                    param.absent = Absent::Refused
+                }
+                (Some(_), _) => {
+                    self.fault(word.offset, format!("`{}` is not a range such as 1..100", word.text))
+                }
                 (None, other) => self.fault(word.offset, format!("`{other}` is not understood here")),
             }
         }
@@ -216,7 +233,10 @@ impl<'s> Reader<'s> {
             }
         }
         if param.range.is_some() && !params::is_whole_number(&param.type_name) {
-            self.fault(type_word.offset, format!("a range is for whole numbers, not for {}", param.type_name));
+            self.fault(
+                type_word.offset,
+                format!("a range is for whole numbers, not for {}", param.type_name),
+            );
         }
         header.params.push(param);
     }
@@ -255,7 +275,7 @@ impl<'s> Reader<'s> {
                 sql_end,
                 &scan,
                 |line| {
-                    let bit = conditions.iter().position(|(name, _)| name == line.name);
+                    let bit = conditions.iter().position(|(name, _)| *name == line.name);
                     bit.is_some_and(|bit| mask & (1 << bit) == 0)
                 },
                 |name| match name.strip_prefix("after_") {
@@ -268,7 +288,10 @@ impl<'s> Reader<'s> {
         if let Some(bit) = conditions.iter().position(|(_, condition)| *condition == Condition::Cursor) {
             let is_after = |bind: &Bind| matches!(bind, Bind::After(_));
             let first_page = |mask: &usize| mask & (1 << bit) == 0;
-            if (0..variants.len()).filter(first_page).any(|mask| variants.get(mask).is_some_and(|v| v.binds.iter().any(is_after))) {
+            if (0..variants.len())
+                .filter(first_page)
+                .any(|mask| variants.get(mask).is_some_and(|v| v.binds.iter().any(is_after)))
+            {
                 self.fault(sql_start, "`:after_...` stands in a line that does not end in `-- when cursor`");
             }
         }
@@ -294,7 +317,8 @@ impl<'s> Reader<'s> {
         let Some(route) = &header.route else { return };
         for variable in route.variables() {
             if !header.params.iter().any(|param| param.name == variable && param.from == In::Path) {
-                let message = format!("`{{{variable}}}` is not declared; write `-- param {variable}: path text`");
+                let message =
+                    format!("`{{{variable}}}` is not declared; write `-- param {variable}: path text`");
                 self.faults.push(&self.source.path, Some(route.position), message);
             }
         }
@@ -326,7 +350,8 @@ impl<'s> Reader<'s> {
                 };
                 let limit = header.params.iter().position(is_bounded);
                 if limit.is_none() || !scan.references.iter().any(|reference| reference.name == "limit") {
-                    let message = "`rows: cursor` needs `-- param limit: query int8 1..100 = 20` and `LIMIT :limit`";
+                    let message =
+                        "`rows: cursor` needs `-- param limit: query int8 1..100 = 20` and `LIMIT :limit`";
                     self.faults.push(path, Some(position), message);
                 }
                 limit.map(|limit| Rows::Cursor { limit })
@@ -348,8 +373,12 @@ impl<'s> Reader<'s> {
                 Some(_) => self.fault(reference.offset, "`:after_...` needs `rows: cursor`"),
                 None if header.params.iter().any(|param| param.name == reference.name) => (),
                 None => {
-                    let suggestion = suggestion(reference.name, header.params.iter().map(|param| param.name.as_str()));
-                    self.fault(reference.offset, format!("`:{}` is not declared{suggestion}", reference.name));
+                    let suggestion =
+                        suggestion(reference.name, header.params.iter().map(|param| param.name.as_str()));
+                    self.fault(
+                        reference.offset,
+                        format!("`:{}` is not declared{suggestion}", reference.name),
+                    );
                 }
             }
         }
@@ -369,12 +398,17 @@ impl<'s> Reader<'s> {
                 continue;
             }
             let param = header.params.iter().position(|param| param.name == line.name);
-            let is_optional = param.and_then(|param| header.params.get(param)).is_some_and(|param| param.absent == Absent::Null);
+            let is_optional = param
+                .and_then(|param| header.params.get(param))
+                .is_some_and(|param| param.absent == Absent::Null);
             match (line.name, param) {
                 ("cursor", _) => conditions.push((line.name, Condition::Cursor)),
                 (name, Some(param)) if is_optional => conditions.push((name, Condition::Given(param))),
                 (name, Some(_)) => {
-                    self.fault(line.name_offset, format!("`{name}` always has a value: the line is never left out"));
+                    self.fault(
+                        line.name_offset,
+                        format!("`{name}` always has a value: the line is never left out"),
+                    );
                 }
                 (name, None) => {
                     let suggestion = suggestion(name, header.params.iter().map(|param| param.name.as_str()));
@@ -405,7 +439,10 @@ impl<'t> Words<'t> {
     fn split_once(self, separator: char) -> Option<(Self, Self)> {
         let (before, after) = self.text.split_once(separator)?;
         let after_offset = self.offset + self.text.len() - after.len();
-        Some((Self { text: before, offset: self.offset }.trim(), Self { text: after, offset: after_offset }.trim()))
+        Some((
+            Self { text: before, offset: self.offset }.trim(),
+            Self { text: after, offset: after_offset }.trim(),
+        ))
     }
 
     fn words(self) -> impl Iterator<Item = Self> {

@@ -3,7 +3,7 @@
 //! Done on each new connection: a server whose tables differ says so when it connects, not when a request comes.
 //! Read next: `database/lane.rs`, which calls this; `plan.rs` for how the statements will run.
 
-use tokio_postgres::error::ErrorPosition;
+use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Statement};
 
@@ -62,24 +62,38 @@ fn refused(endpoint: &Endpoint, variant: &Variant, error: &tokio_postgres::Error
         Some(ErrorPosition::Internal { .. }) | None => None,
     };
     let hint = refusal.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    let message = format!("{}{hint} [SQLSTATE {}]", refusal.message(), refusal.code().code());
+    let advice = match *refusal.code() {
+        SqlState::UNDEFINED_TABLE => "; `larder-origin migrate` makes the tables of the catalogue that ships",
+        _ => "",
+    };
+    let message = format!("{}{hint} [SQLSTATE {}]{advice}", refusal.message(), refusal.code().code());
     let mut faults = Faults::default();
     faults.push(&endpoint.source.path, position, message);
     Some(faults)
 }
 
-fn layout(endpoint: &Endpoint, mask: usize, variant: &Variant, statement: &Statement) -> Result<Layout, Faults> {
+fn layout(
+    endpoint: &Endpoint,
+    mask: usize,
+    variant: &Variant,
+    statement: &Statement,
+) -> Result<Layout, Faults> {
     let mut faults = Faults::default();
     let path = &endpoint.source.path;
     let route = Some(endpoint.route.position);
     let find = |name: &str| statement.columns().iter().position(|column| column.name() == name);
-    let type_at = |index: usize| statement.columns().get(index).map_or(&Type::UNKNOWN, |column| column.type_());
+    let type_at =
+        |index: usize| statement.columns().get(index).map_or(&Type::UNKNOWN, |column| column.type_());
 
     let body = find("body");
     match body.map(type_at) {
         Some(&(Type::JSON | Type::TEXT | Type::VARCHAR)) => (),
         Some(other) => {
-            faults.push(path, route, format!("column `body` is {other}; make it json, for example with `::json`"));
+            faults.push(
+                path,
+                route,
+                format!("column `body` is {other}; make it json, for example with `::json`"),
+            );
         }
         None => faults.push(path, route, "the statement has no column `body`, the JSON of a row"),
     }
@@ -89,12 +103,17 @@ fn layout(endpoint: &Endpoint, mask: usize, variant: &Variant, statement: &State
             match find(name).map(type_at) {
                 Some(kind) if is_tag_type(kind) => (),
                 Some(other) => {
-                    let message = format!("`{{{name}}}` is {other}; a tag is made of text, whole numbers, UUIDs or booleans");
+                    let message = format!(
+                        "`{{{name}}}` is {other}; a tag is made of text, whole numbers, UUIDs or booleans"
+                    );
                     faults.push(path, Some(tag.position), message);
                 }
                 None => {
                     let names = statement.columns().iter().map(tokio_postgres::Column::name);
-                    let suggestion = suggestion(name, names.chain(endpoint.params.iter().map(|param| param.name.as_str())));
+                    let suggestion = suggestion(
+                        name,
+                        names.chain(endpoint.params.iter().map(|param| param.name.as_str())),
+                    );
                     let message = format!("`{{{name}}}` is neither a parameter nor a column{suggestion}");
                     faults.push(path, Some(tag.position), message);
                 }
@@ -107,9 +126,15 @@ fn layout(endpoint: &Endpoint, mask: usize, variant: &Variant, statement: &State
         match find(name) {
             Some(index) if cursor::value_length(type_at(index)).is_some() => cursor.push(index),
             Some(index) => {
-                faults.push(path, route, format!("cursor column `{name}` is {}, which a cursor cannot hold", type_at(index)));
+                faults.push(
+                    path,
+                    route,
+                    format!("cursor column `{name}` is {}, which a cursor cannot hold", type_at(index)),
+                );
             }
-            None => faults.push(path, route, format!("`:after_{name}` needs a column `{name}` in the result")),
+            None => {
+                faults.push(path, route, format!("`:after_{name}` needs a column `{name}` in the result"))
+            }
         }
     }
     let cursor_types: Vec<Type> = cursor.iter().map(|index| type_at(*index).clone()).collect();
@@ -119,7 +144,8 @@ fn layout(endpoint: &Endpoint, mask: usize, variant: &Variant, statement: &State
             || endpoint.cursor_columns.iter().any(|name| name == column.name())
             || endpoint.tags.iter().any(|tag| tag.values().any(|name| name == column.name()));
         if !is_used {
-            let message = format!("column `{}` is neither `body` nor the value of a tag or the cursor", column.name());
+            let message =
+                format!("column `{}` is neither `body` nor the value of a tag or the cursor", column.name());
             faults.push(path, route, message);
         }
     }
@@ -144,7 +170,9 @@ fn layout(endpoint: &Endpoint, mask: usize, variant: &Variant, statement: &State
                 if let (Some(name), Some(column)) = (name, column)
                     && column != inferred
                 {
-                    let message = format!("column `{name}` is {column}, but Postgres takes `:after_{name}` for {inferred}");
+                    let message = format!(
+                        "column `{name}` is {column}, but Postgres takes `:after_{name}` for {inferred}"
+                    );
                     faults.push(path, route, message);
                 }
             }
@@ -160,5 +188,8 @@ fn layout(endpoint: &Endpoint, mask: usize, variant: &Variant, statement: &State
 }
 
 fn is_tag_type(kind: &Type) -> bool {
-    matches!(*kind, Type::TEXT | Type::VARCHAR | Type::INT2 | Type::INT4 | Type::INT8 | Type::UUID | Type::BOOL)
+    matches!(
+        *kind,
+        Type::TEXT | Type::VARCHAR | Type::INT2 | Type::INT4 | Type::INT8 | Type::UUID | Type::BOOL
+    )
 }

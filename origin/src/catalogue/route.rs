@@ -35,7 +35,10 @@ impl Route {
         let (method, path) = text.split_once(' ').unwrap_or((text, ""));
         let path = path.trim();
         if method != "GET" {
-            return Err((0, format!("method {method:?}: endpoints read, so it is GET, as in `GET /resources/{{id}}`")));
+            return Err((
+                0,
+                format!("method {method:?}: endpoints read, so it is GET, as in `GET /resources/{{id}}`"),
+            ));
         }
         let path_offset = text.len() - path.len();
         let Some(rest) = path.strip_prefix('/') else {
@@ -139,7 +142,9 @@ mod tests {
     #[test]
     fn a_literal_wins_over_a_variable_and_lengths_differ() {
         let mut router = Router::default();
-        for (index, text) in ["GET /users/{id}", "GET /users/me", "GET /users", "GET /users/{id}/teams"].iter().enumerate() {
+        for (index, text) in
+            ["GET /users/{id}", "GET /users/me", "GET /users", "GET /users/{id}/teams"].iter().enumerate()
+        {
             router.add(&route(text), index).unwrap();
         }
         assert_eq!(router.find("/users/me"), Some((1, vec![])));

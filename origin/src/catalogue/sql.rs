@@ -49,6 +49,24 @@ pub(super) struct OptionalLine<'t> {
 pub(super) struct Scan<'t> {
     pub(super) references: Vec<Reference<'t>>,
     pub(super) optional_lines: Vec<OptionalLine<'t>>,
+    /// Where the semicolons are.
+    pub(super) semicolons: Vec<usize>,
+}
+
+/// The statements of a text, each with where it begins. On failure: where something opens that never closes, and what.
+pub(crate) fn statements(text: &str) -> Result<Vec<(usize, &str)>, (usize, &'static str)> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for end in scan(text, 0)?.semicolons.into_iter().chain([text.len()]) {
+        let statement = text.get(start..end).unwrap_or_default();
+        let trimmed = statement.trim_start();
+        // Comments behind the last semicolon are no statement.
+        if trimmed.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--")) {
+            found.push((end - trimmed.len(), trimmed));
+        }
+        start = end + 1;
+    }
+    Ok(found)
 }
 
 /// Reads `text` from `from` on; offsets are those of `text`. On failure: where something opens that never closes, and what.
@@ -61,35 +79,53 @@ pub(super) fn scan(text: &str, from: usize) -> Result<Scan<'_>, (usize, &'static
         let start = i;
         i = match (at(i), at(i + 1)) {
             (b'-', b'-') => {
-                let end = text.get(i..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| i + length);
+                let end =
+                    text.get(i..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| i + length);
                 if let Some((name, name_offset)) = when(text, i + 2, end) {
-                    let line_start = text.get(..i).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
-                    found.optional_lines.push(OptionalLine { start: line_start.max(from), end, name, name_offset });
+                    let line_start =
+                        text.get(..i).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+                    found.optional_lines.push(OptionalLine {
+                        start: line_start.max(from),
+                        end,
+                        name,
+                        name_offset,
+                    });
                 }
                 end
             }
             (b'/', b'*') => block_comment_end(bytes, i).ok_or((start, "a comment that is never closed"))?,
             (b'\'', _) => {
                 // In E'...' a backslash escapes the quote.
-                let escapes = i > from && at(i - 1).eq_ignore_ascii_case(&b'e') && (i < 2 || !is_word(at(i - 2)));
+                let escapes =
+                    i > from && at(i - 1).eq_ignore_ascii_case(&b'e') && (i < 2 || !is_word(at(i - 2)));
                 quoted_end(bytes, i, b'\'', escapes).ok_or((start, "a string that is never closed"))?
             }
-            (b'"', _) => quoted_end(bytes, i, b'"', false).ok_or((start, "a quoted name that is never closed"))?,
+            (b'"', _) => {
+                quoted_end(bytes, i, b'"', false).ok_or((start, "a quoted name that is never closed"))?
+            }
             (b'$', _) if i == from || !is_word(at(i - 1)) => match dollar_tag(bytes, i) {
                 Some(tag_end) => {
                     let tag = text.get(i..tag_end).unwrap_or_default();
                     let rest = text.get(tag_end..).unwrap_or_default();
-                    tag_end + rest.find(tag).ok_or((start, "a dollar quote that is never closed"))? + tag.len()
+                    tag_end
+                        + rest.find(tag).ok_or((start, "a dollar quote that is never closed"))?
+                        + tag.len()
                 }
                 None => i + 1,
             },
+            (b';', _) => {
+                found.semicolons.push(i);
+                i + 1
+            }
             (b':', b':' | b'=') => i + 2,
             (b':', b'a'..=b'z' | b'_') if i == from || !is_word(at(i - 1)) && at(i - 1) != b']' => {
                 let mut end = i + 1;
                 while is_word(at(end)) {
                     end += 1;
                 }
-                found.references.push(Reference { offset: i, name: text.get(i + 1..end).unwrap_or_default() });
+                found
+                    .references
+                    .push(Reference { offset: i, name: text.get(i + 1..end).unwrap_or_default() });
                 end
             }
             _ => i + 1,
@@ -174,10 +210,15 @@ impl Variant {
         let mut variant = Self { sql: String::new(), binds: Vec::new(), origins: Vec::new() };
         // Both kinds of cut in one list: where, until where, and the `$n` that takes its place.
         let left_out: Vec<_> = scan.optional_lines.iter().filter(|line| is_left_out(line)).collect();
-        let mut cuts: Vec<(usize, usize, Option<Bind>)> = left_out.iter().map(|line| (line.start, line.end, None)).collect();
+        let mut cuts: Vec<(usize, usize, Option<Bind>)> =
+            left_out.iter().map(|line| (line.start, line.end, None)).collect();
         for reference in &scan.references {
             if !left_out.iter().any(|line| (line.start..line.end).contains(&reference.offset)) {
-                cuts.push((reference.offset, reference.offset + 1 + reference.name.len(), bind(reference.name)));
+                cuts.push((
+                    reference.offset,
+                    reference.offset + 1 + reference.name.len(),
+                    bind(reference.name),
+                ));
             }
         }
         cuts.sort_by_key(|(start, ..)| *start);
@@ -251,8 +292,21 @@ mod tests {
 
     #[test]
     fn what_never_closes_is_found_where_it_opens() {
-        for (sql, offset) in [("a 'b", 2), ("a \"b", 2), ("a $$b", 2), ("a $x$ $$", 2), ("a /* /* */", 2), ("E'\\'", 1)] {
+        for (sql, offset) in
+            [("a 'b", 2), ("a \"b", 2), ("a $$b", 2), ("a $x$ $$", 2), ("a /* /* */", 2), ("E'\\'", 1)]
+        {
             assert_eq!(scan(sql, 0).unwrap_err().0, offset, "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_end_where_postgres_would_end_them() {
+        let text = "-- a; b\nCREATE TABLE t (c text DEFAULT ';');\n DO $$ x; y $$;\n\n-- c;\n";
+        let found = statements(text).unwrap();
+        let expected = ["-- a; b\nCREATE TABLE t (c text DEFAULT ';')", "DO $$ x; y $$"];
+        assert_eq!(found.iter().map(|(_, statement)| *statement).collect::<Vec<_>>(), expected);
+        for (start, statement) in found {
+            assert!(text[start..].starts_with(statement));
         }
     }
 

@@ -36,7 +36,9 @@ impl TagTemplate {
             let offset = text.len() - from_brace.len();
             let variable = from_brace.strip_prefix('{').and_then(|inner| inner.split_once('}'));
             let Some((name, after)) = variable.filter(|(name, _)| super::sql::is_name(name)) else {
-                let why = format!("tag `{text}`: braces hold the name of a parameter or a column, as in `resource:{{id}}`");
+                let why = format!(
+                    "tag `{text}`: braces hold the name of a parameter or a column, as in `resource:{{id}}`"
+                );
                 return Err((offset, why));
             };
             if !literal.is_empty() {

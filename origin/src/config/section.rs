@@ -133,7 +133,8 @@ impl<'t> Value<'t> {
             self.fault(format!("expected a list, found {}; write it in brackets: [...]", kind(self.raw())));
             return None;
         };
-        let item = |(index, value)| Value { report: self.report, name: format!("{}[{index}]", self.name), value };
+        let item =
+            |(index, value)| Value { report: self.report, name: format!("{}[{index}]", self.name), value };
         Some(items.iter().enumerate().map(item).collect())
     }
 

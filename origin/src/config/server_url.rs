@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode};
 
 #[derive(Clone)]
-pub struct ServerUrl {
+pub(crate) struct ServerUrl {
     config: tokio_postgres::Config,
     /// `host:port/database`.
     shown: String,
@@ -15,7 +15,11 @@ pub struct ServerUrl {
 
 impl ServerUrl {
     /// For a connection that reads for endpoints: whatever a statement says, it cannot write.
-    pub(crate) fn for_reads(&self, statement_timeout: Duration, connect_timeout: Duration) -> tokio_postgres::Config {
+    pub(crate) fn for_reads(
+        &self,
+        statement_timeout: Duration,
+        connect_timeout: Duration,
+    ) -> tokio_postgres::Config {
         // One plan for all parameters, made once: half again as fast for short statements, and the plan that was checked is the
         // plan that runs. Compiling (jit) costs more than any statement here takes.
         let options = format!(
@@ -55,8 +59,9 @@ impl FromStr for ServerUrl {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err("not the URL of a Postgres server".to_owned());
         }
-        let config: tokio_postgres::Config =
-            text.parse().map_err(|_| "not the URL of a Postgres server: malformed after `postgres://`".to_owned())?;
+        let config: tokio_postgres::Config = text
+            .parse()
+            .map_err(|_| "not the URL of a Postgres server: malformed after `postgres://`".to_owned())?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err("the URL of the Postgres server has no host".to_owned());
         }
@@ -68,7 +73,8 @@ impl FromStr for ServerUrl {
         }
         let hosts: Vec<String> = (config.get_hosts().iter().enumerate())
             .map(|(index, host)| {
-                let port = config.get_ports().get(index).or(config.get_ports().first()).copied().unwrap_or(5432);
+                let port =
+                    config.get_ports().get(index).or(config.get_ports().first()).copied().unwrap_or(5432);
                 match host {
                     Host::Tcp(name) => format!("{name}:{port}"),
                     #[cfg(unix)]

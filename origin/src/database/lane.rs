@@ -118,7 +118,9 @@ pub(crate) async fn connect(
         session.read_lag().await.map_err(fail)?;
         Ok((session, driver))
     });
-    connected.await.unwrap_or_else(|_| Err(NoSession::Silent { server: server.clone(), url: url.clone(), limit }))
+    connected
+        .await
+        .unwrap_or_else(|_| Err(NoSession::Silent { server: server.clone(), url: url.clone(), limit }))
 }
 
 impl Lane {
@@ -165,7 +167,7 @@ impl Lane {
                     if !last_failure.is_empty() {
                         info!(server.name = %server, "{server} is back");
                     }
-                    (pause, last_failure) = (BACKOFF.0, String::new());
+                    pause = BACKOFF.0;
                     let session = Arc::new(session);
                     self.set(Some(session.clone()));
                     // Nobody waits for it after the start.

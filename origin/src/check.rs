@@ -1,0 +1,122 @@
+//! `larder-origin check`: every statement prepared and planned on every server, everything that is wrong said at once. The
+//! plans are also read while serving, where what is wrong with them is a warning.
+//!
+//! Read next: `catalogue/prepare.rs`, `plan.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_postgres::NoTls;
+use tracing::{debug, warn};
+
+use crate::Exit;
+use crate::catalogue::Catalogue;
+use crate::catalogue::prepare::{self, NotPrepared};
+use crate::config::{Config, ServerUrl};
+use crate::database::servers;
+use crate::error::chain;
+use crate::faults::Faults;
+use crate::plan::{Sizes, judge};
+
+/// While serving, for a server that was not there: when it is, its plans are read.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// What one server says.
+struct Findings {
+    /// Files that do not fit the server's tables.
+    statements: Faults,
+    plans: Faults,
+}
+
+#[expect(clippy::print_stdout, reason = "the answer to the command")]
+pub(crate) async fn run(config: &Config, catalogue: &Catalogue) -> Result<(), Exit> {
+    let mut faults = Faults::default();
+    let mut unreachable = Vec::new();
+    let mut count = 0;
+    for (name, _, url) in servers(&config.database) {
+        count += 1;
+        match ask(url, config, catalogue).await {
+            Ok(findings) => {
+                faults.extend(findings.statements);
+                faults.extend(findings.plans);
+            }
+            Err(e) => unreachable.push(format!("{name} ({url}): {}", chain(&e))),
+        }
+    }
+    let mut exit = match faults.or(()) {
+        Err(faults) => Exit::from(faults),
+        Ok(()) if unreachable.is_empty() => {
+            let endpoints = catalogue.endpoints.len();
+            let statements: usize = catalogue.endpoints.iter().map(|endpoint| endpoint.variants.len()).sum();
+            for endpoint in &catalogue.endpoints {
+                println!("GET {}\n    {}", endpoint.route.path, endpoint.summary);
+            }
+            println!(
+                "{}, {} on {}: good",
+                many(endpoints, "endpoint"),
+                many(statements, "statement"),
+                many(count, "server")
+            );
+            return Ok(());
+        }
+        Ok(()) => Exit::failed(String::new()),
+    };
+    for server in unreachable {
+        exit.text = format!("{}\n{server}", exit.text).trim_start().to_owned();
+    }
+    Err(exit)
+}
+
+fn many(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Logs what is wrong with the plans, once for each server, when it can be reached. Never fails, and ends when all were.
+pub(crate) async fn warn_of_plans(config: Config, catalogue: Arc<Catalogue>) {
+    let mut left: Vec<_> = servers(&config.database).collect();
+    loop {
+        let mut unreachable = Vec::new();
+        for (name, role, url) in left {
+            match ask(url, &config, &catalogue).await {
+                // Connections that serve say so, and say it again: tables can still be made.
+                Ok(findings) if !findings.statements.is_empty() => unreachable.push((name, role, url)),
+                Ok(findings) => {
+                    if !findings.plans.is_empty() {
+                        warn!(server.name = %name, "on {name} there are plans that will be slow:\n{}", findings.plans);
+                    }
+                }
+                Err(e) => {
+                    debug!(server.name = %name, "cannot read plans on {name}: {}", chain(&e));
+                    unreachable.push((name, role, url));
+                }
+            }
+        }
+        if unreachable.is_empty() {
+            return;
+        }
+        left = unreachable;
+        sleep(TRY_AGAIN).await;
+    }
+}
+
+async fn ask(
+    url: &ServerUrl,
+    config: &Config,
+    catalogue: &Catalogue,
+) -> Result<Findings, tokio_postgres::Error> {
+    let settings = url.for_reads(config.database.statement_timeout, config.database.connect_timeout);
+    let (client, connection) = settings.connect(NoTls).await?;
+    // Ends with the client.
+    tokio::spawn(connection);
+    let mut findings = Findings { statements: Faults::default(), plans: Faults::default() };
+    let sizes = Sizes::read(&client).await?;
+    for endpoint in &catalogue.endpoints {
+        match prepare::prepare(&client, endpoint).await {
+            Ok(_) => findings.plans.extend(judge(&client, endpoint, &sizes).await?),
+            Err(NotPrepared::Faults(faults)) => findings.statements.extend(faults),
+            Err(NotPrepared::Connection(e)) => return Err(e),
+        }
+    }
+    Ok(findings)
+}

@@ -1,0 +1,113 @@
+//! The command line: what can be asked of `larder-origin`, and the help that it prints.
+//!
+//! Knows what the words mean, not how the wishes are granted. Read next: `main.rs`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// HTTP endpoints from SQL files, answered from Postgres
+#[derive(Debug, Parser)]
+#[command(
+    name = "larder-origin",
+    version,
+    after_help = "From an empty database to answers:
+  export DATABASE_URL=postgres://app@127.0.0.1:5432/app
+  larder-origin migrate
+  larder-origin seed --resources 10000
+  larder-origin serve --listen 127.0.0.1:8081
+  curl -i http://127.0.0.1:8081/resources/res-1
+
+Without --config the servers come from the environment: DATABASE_URL, and REPLICA_URLS (separated by commas).
+A whole origin.toml:
+  listen = \"127.0.0.1:8081\"
+  [database]
+  primary = \"postgres://app@10.0.0.1/app\"
+  replicas = [\"postgres://app@10.0.0.2/app\"]
+  [queries]
+  directory = \"queries\"        # yours; default: the catalogue that ships"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer requests until told to stop
+    #[command(after_help = "Examples:
+  larder-origin serve                              servers from the environment
+  larder-origin serve -c origin.toml
+  larder-origin serve --listen 127.0.0.1:0         any free port; the log says which
+
+Health and metrics: /-/healthz, /-/readyz, /-/metrics. SIGTERM and Ctrl-C finish the requests that are running,
+then stop; a second one stops at once. A server that is down is tried again until it is back. RUST_LOG=debug says more.")]
+    Serve(Serve),
+    /// Prepare and plan every statement on every server, and say everything that is wrong
+    #[command(after_help = "Examples:
+  larder-origin check
+  larder-origin check -c origin.toml
+
+Plans depend on what is in the tables: check against a database that is filled. Exit code 0 if all is good, 64 if the
+configuration or a query file is not, 1 if a server cannot be reached.")]
+    Check(ConfigFile),
+    /// Bring the schema of the primary up to date
+    #[command(after_help = "Examples:
+  larder-origin migrate
+  larder-origin migrate --plan                     only say what would be done
+
+Files NNNN_name.sql run in order, once each, every one in a transaction of its own; one that has the line
+`-- transaction: none` at its top runs statement by statement. What was done is in the table larder_migrations.")]
+    Migrate(Migrate),
+    /// Fill the tables of the catalogue that ships with generated data
+    #[command(after_help = "Examples:
+  larder-origin seed                               10,000 resources and what belongs to them
+  larder-origin seed --resources 1000000
+  larder-origin seed --if-empty                    nothing if there are rows already
+  larder-origin seed --force                       deletes all rows of these tables first
+
+The same number gives the same data, always. Public ids are res-1, usr-1, team-1, ver-1, run-1 and so on; res-1, usr-1 and
+team-1 are public, and res-1 is of usr-1 in team-1.")]
+    Seed(Seed),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration [default: the environment]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Take requests here, whatever the configuration says
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Seed {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// How many resources; everything else is in proportion
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=20_000_000))]
+    pub(crate) resources: u32,
+    /// Delete every row of these tables first
+    #[arg(long, conflicts_with = "if_empty")]
+    pub(crate) force: bool,
+    /// Do nothing, successfully, if the tables have rows
+    #[arg(long)]
+    pub(crate) if_empty: bool,
+}

@@ -1,0 +1,213 @@
+//! How a statement will run: its plan, read and judged.
+//!
+//! The plan is the generic one, which is also the one that runs: connections are made with `plan_cache_mode =
+//! force_generic_plan`. Postgres shows it for `EXECUTE` with any values, in every version.
+//! Knows nothing of where findings go: `check.rs`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::catalogue::{Endpoint, Source, Variant};
+use crate::faults::{Faults, Position, suggestion};
+
+/// A table with fewer rows is read as a whole in a few milliseconds, and often best so.
+const BIG_ROWS: f64 = 10_000.0;
+
+/// What the server has, by name. Of tables the rows, as its statistics have them; of indexes the table.
+#[derive(Debug)]
+pub(crate) struct Sizes {
+    tables: BTreeMap<String, f64>,
+    indexes: BTreeMap<String, String>,
+}
+
+/// What a plan does.
+#[derive(Debug, Default)]
+struct Plan {
+    indexes: Vec<String>,
+    scanned: Vec<String>,
+    /// Rows that the planner expects in the biggest sort.
+    sorted_rows: f64,
+}
+
+impl Sizes {
+    pub(crate) async fn read(client: &Client) -> Result<Self, tokio_postgres::Error> {
+        const SQL: &str = "SELECT c.relname::text, c.reltuples::float8, t.relname::text \
+                           FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid \
+                           LEFT JOIN pg_class t ON t.oid = i.indrelid \
+                           WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND pg_table_is_visible(c.oid)";
+        let mut sizes = Self { tables: BTreeMap::new(), indexes: BTreeMap::new() };
+        for row in client.query(SQL, &[]).await? {
+            let name: String = row.try_get(0)?;
+            match row.try_get::<_, Option<String>>(2)? {
+                Some(table) => drop(sizes.indexes.insert(name, table)),
+                None => drop(sizes.tables.insert(name, row.try_get(1)?)),
+            }
+        }
+        Ok(sizes)
+    }
+
+    fn is_big(&self, table: &str) -> bool {
+        self.rows(table) > BIG_ROWS
+    }
+
+    fn rows(&self, table: &str) -> f64 {
+        self.tables.get(table).copied().unwrap_or(0.0)
+    }
+}
+
+/// What is wrong with the plans of an endpoint whose statements were prepared on this connection. An error of the server that
+/// is about a statement was found by preparing it; any other ends the reading.
+pub(crate) async fn judge(
+    client: &Client,
+    endpoint: &Endpoint,
+    sizes: &Sizes,
+) -> Result<Faults, tokio_postgres::Error> {
+    let mut faults = Faults::default();
+    let path = &endpoint.source.path;
+    let mut used = Vec::new();
+    for (mask, variant) in endpoint.variants.iter().enumerate() {
+        let plan = read(client, variant).await?;
+        for table in plan.scanned.iter().filter(|table| sizes.is_big(table)) {
+            let message = format!(
+                "the plan{} reads all of `{table}`, about {:.0} rows; an index on what its condition compares would serve",
+                endpoint.describe_mask(mask),
+                sizes.rows(table)
+            );
+            faults.push(
+                path,
+                Some(mention(&endpoint.source, table).unwrap_or(endpoint.route.position)),
+                message,
+            );
+        }
+        if plan.sorted_rows > BIG_ROWS {
+            let message = format!(
+                "the plan{} sorts about {:.0} rows; an index in the order of ORDER BY would give them sorted, and let LIMIT stop early",
+                endpoint.describe_mask(mask),
+                plan.sorted_rows
+            );
+            faults.push(
+                path,
+                Some(mention(&endpoint.source, "ORDER").unwrap_or(endpoint.route.position)),
+                message,
+            );
+        }
+        used.extend(plan.indexes);
+    }
+
+    let (missing, unused): (Vec<_>, Vec<_>) = (endpoint.indexes.iter())
+        .filter(|(index, _)| !used.contains(index))
+        .partition(|(index, _)| !sizes.indexes.contains_key(index));
+    for (index, position) in missing {
+        let suggestion = suggestion(index, sizes.indexes.keys().map(String::as_str));
+        faults.push(path, Some(*position), format!("the database has no index `{index}`{suggestion}"));
+    }
+    if unused.is_empty() {
+        return Ok(faults);
+    }
+    // What is small is best read as a whole. There it only counts whether the index could serve.
+    let mut could_be_used = Vec::new();
+    client.batch_execute("SET enable_seqscan = off").await?;
+    for variant in &endpoint.variants {
+        could_be_used.extend(read(client, variant).await?.indexes);
+    }
+    client.batch_execute("RESET enable_seqscan").await?;
+    for (index, position) in unused {
+        let is_small = sizes.indexes.get(index).is_some_and(|table| !sizes.is_big(table));
+        if !is_small || !could_be_used.contains(index) {
+            let message = match used.as_slice() {
+                [] => format!("no plan of this file uses the index `{index}`: they use none"),
+                used => format!("no plan of this file uses the index `{index}`: they use {}", listed(used)),
+            };
+            faults.push(path, Some(*position), message);
+        }
+    }
+    Ok(faults)
+}
+
+fn listed(names: &[String]) -> String {
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+async fn read(client: &Client, variant: &Variant) -> Result<Plan, tokio_postgres::Error> {
+    client.batch_execute(&format!("PREPARE larder_plan AS {}", variant.sql)).await?;
+    let nulls = vec!["NULL"; variant.binds.len()].join(", ");
+    let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+    let shown = client.simple_query(&format!("EXPLAIN (FORMAT JSON) EXECUTE larder_plan{arguments}")).await;
+    client.batch_execute("DEALLOCATE larder_plan").await?;
+    let text: String = (shown?.iter())
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        })
+        .collect();
+    let mut plan = Plan::default();
+    // A server that says something else is no server of ours; an empty plan is then reported as one that uses nothing.
+    plan.add(&serde_json::from_str::<Value>(&text).unwrap_or_default()[0]["Plan"]);
+    Ok(plan)
+}
+
+impl Plan {
+    fn add(&mut self, node: &Value) {
+        let text = |key: &str| node[key].as_str().map(str::to_owned);
+        let kind = node["Node Type"].as_str().unwrap_or_default();
+        self.indexes.extend(text("Index Name"));
+        if kind == "Seq Scan" {
+            self.scanned.extend(text("Relation Name"));
+        }
+        if kind == "Sort" {
+            self.sorted_rows = self.sorted_rows.max(node["Plan Rows"].as_f64().unwrap_or(0.0));
+        }
+        for child in node["Plans"].as_array().into_iter().flatten() {
+            self.add(child);
+        }
+    }
+}
+
+/// Where the SQL first says a word.
+fn mention(source: &Source, word: &str) -> Option<Position> {
+    let header: usize =
+        source.text.split_inclusive('\n').take_while(|line| line.starts_with("--")).map(str::len).sum();
+    let sql = source.text.get(header..)?;
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let found = sql.match_indices(word).find(|(at, _)| {
+        let (before, after) = (sql.get(..*at), sql.get(at + word.len()..));
+        !before.unwrap_or_default().ends_with(is_part) && !after.unwrap_or_default().starts_with(is_part)
+    });
+    found.map(|(at, _)| Position::of(&source.text, header + at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_read_to_its_leaves() {
+        let node = serde_json::json!({
+            "Node Type": "Limit",
+            "Plans": [
+                {"Node Type": "Sort", "Plan Rows": 12, "Plans": [
+                    {"Node Type": "Seq Scan", "Relation Name": "resources"},
+                    {"Node Type": "Sort", "Plan Rows": 7}]},
+                {"Node Type": "Bitmap Heap Scan", "Relation Name": "members", "Plans": [
+                    {"Node Type": "Bitmap Index Scan", "Index Name": "member_by_user"}]}]
+        });
+        let mut plan = Plan::default();
+        plan.add(&node);
+        assert_eq!(plan.scanned, ["resources"]);
+        assert_eq!(plan.indexes, ["member_by_user"]);
+        assert!((plan.sorted_rows - 12.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_word_is_found_whole_and_below_the_header() {
+        let text = "-- tags: resources\n\nSELECT my_resources\nFROM resources";
+        let source = Source { path: "x.sql".into(), text: text.into() };
+        assert_eq!(mention(&source, "resources"), Some(Position { line: 4, column: 6 }));
+        assert_eq!(mention(&source, "users"), None);
+    }
+}
