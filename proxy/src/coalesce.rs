@@ -16,7 +16,7 @@ use caching::time::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    invalidations::{FetchMark, Sequence},
+    invalidations::{FetchMark, Sequence, shard_of},
     lookup::{self, Found, Reusable},
     memory::Stored,
     observe::{Forward, Outcome},
@@ -33,10 +33,12 @@ const SHARDS: usize = 64;
 /// The fetches under way, and the keys that are not worth waiting for. Shared by all workers.
 #[derive(Debug)]
 pub struct Fills {
-    shards: Box<[Mutex<HashMap<Arc<[u8]>, Arc<Fill>>>]>,
+    shards: Box<[Mutex<ByKey>]>,
     unshareable: quick_cache::sync::Cache<u64, Timestamp>,
     hasher: RandomState,
 }
+
+type ByKey = HashMap<Arc<[u8]>, Arc<Fill>>;
 
 /// One fetch that others may wait for.
 #[derive(Debug)]
@@ -195,8 +197,8 @@ fn is_unshareable(worker: &Worker, plan: &Plan) -> bool {
 }
 
 impl Fills {
-    fn shard(&self, key: &[u8]) -> MutexGuard<'_, HashMap<Arc<[u8]>, Arc<Fill>>> {
-        let shard = &self.shards[self.hasher.hash_one(key) as usize % SHARDS];
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, ByKey> {
+        let shard = &self.shards[shard_of(self.hasher.hash_one(key), SHARDS)];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -217,7 +219,7 @@ impl Fills {
 
     /// Requests that wait for another one's fetch at this moment.
     pub fn waiting(&self) -> usize {
-        let of_shard = |shard: &Mutex<HashMap<_, Arc<Fill>>>| {
+        let of_shard = |shard: &Mutex<ByKey>| {
             let fills = shard.lock().unwrap_or_else(PoisonError::into_inner);
             fills.values().map(|fill| fill.state.receiver_count()).sum::<usize>()
         };

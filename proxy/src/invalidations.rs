@@ -95,7 +95,7 @@ impl Invalidations {
     /// The cell of a tag or URL; made if there is none. One short lock among many.
     pub fn cell(&self, subject: Subject<'_>) -> Arc<Cell> {
         let hash = self.hasher.hash_one(subject);
-        let mut shard = lock(&self.shards[hash as usize % SHARDS]);
+        let mut shard = lock(&self.shards[shard_of(hash, SHARDS)]);
         if shard.cells.len() >= shard.sweep_at && !shard.cells.contains_key(&hash) {
             self.sweep(&mut shard);
         }
@@ -155,6 +155,12 @@ impl Drop for FetchMark {
             }
         }
     }
+}
+
+/// Which of so many shards a hash belongs to.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits of a hash are as good as all of them")]
+pub(crate) fn shard_of(hash: u64, shards: usize) -> usize {
+    hash as usize % shards
 }
 
 /// The data behind these locks is whole after every statement, so a panic elsewhere does not spoil it.

@@ -2,6 +2,7 @@
 //! for a failed start or a refused wish.
 
 use std::{
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -88,7 +89,12 @@ fn check(file: &Path) -> Result<(), Exit> {
 fn serve(wanted: &Serve) -> Result<(), Exit> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_terminal)
+        .with_writer(std::io::stderr)
+        .init();
     let (config, file) = load(wanted)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");

@@ -18,7 +18,7 @@ use quick_cache::{
 
 use crate::{
     arriving::Arriving,
-    invalidations::{Cell, Sequence},
+    invalidations::{Cell, Sequence, shard_of},
 };
 
 /// More variants of one key than this, and the oldest leaves.
@@ -146,7 +146,7 @@ impl Memory {
 
     /// Stores, in the place of the variant with the same selecting fields. What is invalid leaves on the way.
     pub fn insert(&self, key: &[u8], stored: Arc<Stored>) {
-        let _replacing = self.replacing[self.hasher.hash_one(key) as usize % LOCKS]
+        let _replacing = self.replacing[shard_of(self.hasher.hash_one(key), LOCKS)]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let known = self.cache.peek(&KeyRef(key));

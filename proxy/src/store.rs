@@ -377,8 +377,11 @@ async fn receive(
     let limit_bytes = worker.max_response_bytes(plan);
     let broken_if_dropped = FailOnDrop(Arc::clone(&arriving));
     let mut permit = Some(permit);
-    let has_end = body.is_end_stream();
-    while !has_end {
+    // A body that is empty has ended before its first piece.
+    loop {
+        if body.is_end_stream() {
+            break;
+        }
         if arriving.room().await.is_err() {
             return;
         }

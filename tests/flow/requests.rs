@@ -13,7 +13,7 @@ fn exchange(proxy: &Proxy, bytes: &[u8]) -> String {
     // The proxy may close in the middle of it.
     let _ = client.send(bytes);
     let _ = client.send(b"GET /last HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
-    String::from_utf8_lossy(&client.rest().unwrap()).into_owned()
+    String::from_utf8_lossy(&client.rest().expect("the connection ends")).into_owned()
 }
 
 #[test]

@@ -1,1 +1,73 @@
-fn main() {}
+//! What a person runs while working here: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`.
+//!
+//! Read next: `demo.rs` for the running system and `demo/walk.rs` for what is shown with it, `test.rs` for what makes a
+//! change trusted, `bench.rs` for comparisons with peers. What they stand on (clusters, programs, processes) is the crate
+//! `rig`.
+
+#![expect(clippy::print_stdout, reason = "these commands speak to a person at a terminal")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod demo;
+mod stop;
+mod test;
+
+type Error = Box<dyn std::error::Error>;
+
+/// The commands of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything from nothing: Postgres primary and replica, data, origin worker, policies, proxy
+    #[command(after_help = "Examples:
+  cargo xtask demo                     until Ctrl-C; nothing is left behind
+  cargo xtask demo --check             walk through it, say what was seen, exit 0 or 1
+  cargo xtask demo --port-base 18080   proxy on 18080, origin worker on 18081, admin on 18082")]
+    Demo(demo::Options),
+    /// Everything that makes a change trusted: format, lints, unit tests, guests, end-to-end tests, the walk
+    Test(test::Options),
+    /// One benchmark beside its peers, in one run
+    #[command(after_help = "Examples:
+  cargo xtask bench hit                a hit beside a bare hyper server and nginx proxy_cache
+  cargo xtask bench hit --rounds 9 --seconds 5")]
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -58,8 +58,7 @@ impl Process {
     /// Starts a program; its standard error is its log, and its standard output belongs to it too.
     pub fn start(name: &str, command: &mut Command) -> Result<Process, ProcessError> {
         let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child =
-            started.map_err(|source| ProcessError::Start { program: name.to_owned(), source })?;
+        let mut child = started.map_err(|source| ProcessError::Start { program: name.to_owned(), source })?;
         let log = Arc::new(Log::default());
         let outputs: [Option<Box<dyn Read + Send>>; 2] = [
             child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
@@ -108,6 +107,10 @@ impl Process {
         address.ok_or(ProcessError::NoAddress { program: self.name.clone(), line })
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -132,7 +135,11 @@ impl Process {
     /// Waits until it has ended.
     pub fn wait(&mut self) -> Result<ExitStatus, ProcessError> {
         let waited = self.child.wait();
-        waited.map_err(|source| ProcessError::Control { what: "wait for", program: self.name.clone(), source })
+        waited.map_err(|source| ProcessError::Control {
+            what: "wait for",
+            program: self.name.clone(),
+            source,
+        })
     }
 
     /// Asks it to stop and waits for that; kills it when it takes longer than a patient operator would wait.

@@ -1,0 +1,257 @@
+//! What the demo runs: two Postgres servers, data, the origin worker and the proxy, wired together by files that are
+//! there to be edited.
+
+use std::{
+    fmt, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use rig::{
+    http::{Client, Response},
+    postgres::Cluster,
+    process::Process,
+    programs::Programs,
+};
+
+use super::Step;
+use crate::{Error, stop};
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) proxy: u16,
+    pub(crate) origin: u16,
+    pub(crate) admin: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Ports {
+        Ports { proxy: 8080, origin: 8081, admin: 9090 }
+    }
+}
+
+impl Ports {
+    pub(crate) fn from_base(base: u16) -> Ports {
+        Ports { proxy: base, origin: base + 1, admin: base + 2 }
+    }
+
+    /// The first of three neighbours that are free at this moment.
+    pub(crate) fn free_base() -> std::io::Result<u16> {
+        for _ in 0..100 {
+            let base = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+            if base < 65_000 && Ports::from_base(base).check_free().is_ok() {
+                return Ok(base);
+            }
+        }
+        Err(std::io::Error::other("no three free ports beside each other were found"))
+    }
+
+    pub(crate) fn check_free(self) -> Result<(), Error> {
+        for (what, port) in
+            [("proxy", self.proxy), ("origin worker", self.origin), ("admin listener", self.admin)]
+        {
+            if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                return Err(format!(
+                    "port {port} for the {what} is not free ({error}); say for example `--port-base 18080` to move all three"
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The running system. Its processes are kept in [`stop`].
+pub(crate) struct System {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) ports: Ports,
+    pub(crate) larder: PathBuf,
+    /// `larder.toml` and `policies/`.
+    pub(crate) folder: PathBuf,
+}
+
+/// The proxy's configuration, with the parts that the walk changes.
+pub(crate) struct LarderToml<'a> {
+    pub(crate) ports: Ports,
+    /// What stands in the route's `cache`.
+    pub(crate) cache: &'a str,
+    pub(crate) component: &'a str,
+    pub(crate) settings: &'a str,
+}
+
+impl LarderToml<'_> {
+    pub(crate) fn new(ports: Ports) -> Self {
+        LarderToml {
+            ports,
+            cache: "{ max_ttl = \"1d\" }",
+            component: "policies/tenant-key.wasm",
+            settings: "{ languages = [\"en\", \"de\"], short_ttl_tenants = [\"acme\"], short_ttl = \"5s\" }",
+        }
+    }
+}
+
+impl fmt::Display for LarderToml<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ports { proxy, origin, admin } = self.ports;
+        let LarderToml { cache, component, settings, .. } = self;
+        write!(
+            f,
+            r#"# Edit and save: the running proxy reads it again by itself.
+listen = ["127.0.0.1:{proxy}"]
+access_log = false
+
+[admin]
+listen = "127.0.0.1:{admin}"
+
+[[upstream]]
+name = "origin"
+servers = ["http://127.0.0.1:{origin}"]
+
+[[route]]
+name = "resource"
+match = {{ path = "/resources/{{id}}", methods = ["GET", "HEAD"] }}
+upstream = "origin"
+tags = ["resource:{{id}}"]
+cache = {cache}
+policy = {{ component = "{component}", settings = {settings} }}
+
+[[route]]
+name = "everything-else"
+upstream = "origin"
+"#
+        )
+    }
+}
+
+impl System {
+    pub(crate) fn start(
+        programs: &Programs,
+        components: &Path,
+        ports: Ports,
+        resources: u64,
+    ) -> Result<System, Error> {
+        let step = Step::begin("postgres", "starting a primary and a streaming replica");
+        let cluster = Arc::new(Cluster::start()?);
+        stop::running().cluster = Some(Arc::clone(&cluster));
+        let (primary, replica) = (cluster.primary_url(), cluster.replica_url());
+        step.done(&format!("primary {primary}, replica {replica}"));
+
+        let origin = || {
+            let mut command = Command::new(&programs.origin);
+            command.env("DATABASE_URL", &primary).env("REPLICA_URLS", &replica);
+            command
+        };
+        let step = Step::begin("schema", "running migrations");
+        let migrated = output(origin().arg("migrate"))?;
+        step.done(last_line(&migrated.stdout).unwrap_or("done"));
+        let step = Step::begin("data", "generating data");
+        let status = origin().args(["seed", "--resources", &resources.to_string()]).status()?;
+        if !status.success() {
+            return Err(format!("larder-origin seed ended with {status}").into());
+        }
+        cluster.wait_for_replica()?;
+        step.done(&format!("{resources} resources with their users, teams, versions and runs"));
+
+        let folder = cluster.dir().join("demo");
+        fs::create_dir_all(folder.join("policies"))?;
+        for component in ["tenant-key.wasm", "spin-forever.wasm"] {
+            fs::copy(components.join(component), folder.join("policies").join(component))?;
+        }
+        let larder_toml = folder.join("larder.toml");
+        fs::write(&larder_toml, LarderToml::new(ports).to_string())?;
+
+        let step = Step::begin("origin", "starting the origin worker");
+        let listen = format!("127.0.0.1:{}", ports.origin);
+        start("larder-origin", origin().args(["serve", "--listen", &listen]))?;
+        step.done(&format!("http://{listen}"));
+        let step = Step::begin("proxy", "starting the proxy");
+        start("larder", Command::new(&programs.larder).args(["serve", "-c"]).arg(&larder_toml))?;
+        step.done(&format!("http://127.0.0.1:{}, admin http://127.0.0.1:{}", ports.proxy, ports.admin));
+        Ok(System { cluster, ports, larder: programs.larder.clone(), folder })
+    }
+
+    pub(crate) fn larder_toml(&self) -> PathBuf {
+        self.folder.join("larder.toml")
+    }
+
+    pub(crate) fn write_config(&self, config: &str) -> std::io::Result<()> {
+        // Whole or not at all: the proxy watches this file.
+        let partial = self.folder.join(".larder.toml.new");
+        fs::write(&partial, config)?;
+        fs::rename(partial, self.larder_toml())
+    }
+
+    /// One GET through the proxy.
+    pub(crate) fn get(&self, target: &str, fields: &[(&str, &str)]) -> std::io::Result<Response> {
+        get(self.ports.proxy, target, fields)
+    }
+
+    pub(crate) fn admin(&self, target: &str) -> std::io::Result<Response> {
+        get(self.ports.admin, target, &[])
+    }
+
+    pub(crate) fn origin(&self, target: &str) -> std::io::Result<Response> {
+        get(self.ports.origin, target, &[])
+    }
+
+    /// Runs `larder` as an operator would, against the running proxy where the command speaks to one.
+    pub(crate) fn larder(&self, arguments: &[&str]) -> std::io::Result<Output> {
+        Command::new(&self.larder).args(arguments).output()
+    }
+
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.admin)
+    }
+
+    /// The servers live as long as this is held.
+    pub(crate) fn keep_alive(&self) {
+        let _ = &self.cluster;
+    }
+
+    pub(crate) fn print_what_to_try(&self) {
+        let Ports { proxy, origin, admin } = self.ports;
+        let (larder, config) = (self.larder.display(), self.larder_toml());
+        println!(
+            "
+Try, in another terminal:
+  curl -i http://127.0.0.1:{proxy}/resources/res-1                      a miss, then hits: see Cache-Status and Age
+  curl -i -H 'X-Tenant: acme' http://127.0.0.1:{proxy}/resources/res-1  another tenant, a stored response of its own
+  curl -i 'http://127.0.0.1:{proxy}/resources?limit=3'                  a page; follow it with ?cursor=
+  curl -i http://127.0.0.1:{proxy}/users/usr-1/teams                    a user with teams and member counts
+  {larder} purge --admin http://127.0.0.1:{admin} --tag resource:res-1
+  {larder} status --admin http://127.0.0.1:{admin}
+  curl http://127.0.0.1:{admin}/metrics                                 what operators count
+  curl http://127.0.0.1:{origin}/-/metrics                              what the origin worker counts
+  edit {}   and save: it is read again at once
+
+Ctrl-C stops all of it and leaves nothing behind.",
+            config.display()
+        );
+    }
+}
+
+fn get(port: u16, target: &str, fields: &[(&str, &str)]) -> std::io::Result<Response> {
+    Client::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?.get(target, fields)
+}
+
+fn start(name: &str, command: &mut Command) -> Result<(), Error> {
+    let mut process = Process::start(name, command)?;
+    process.wait_for_address("serving")?;
+    stop::running().processes.push(process);
+    Ok(())
+}
+
+fn output(command: &mut Command) -> Result<Output, Error> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(format!("{command:?} ended with {}:\n{}", output.status, String::from_utf8_lossy(&said)).into())
+}
+
+fn last_line(text: &[u8]) -> Option<&str> {
+    std::str::from_utf8(text).ok()?.lines().rfind(|line| !line.trim().is_empty())
+}
