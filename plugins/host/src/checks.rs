@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header::SET_COOKIE};
 
 use crate::{
     bindings::{
@@ -51,7 +51,7 @@ pub(crate) fn response_decision(said: response_policy::ResponseDecision) -> Chec
             stale_while_revalidate: duration(store.stale_while_revalidate_ms, "stale-while-revalidate")?,
             stale_if_error: duration(store.stale_if_error_ms, "stale-if-error")?,
             tags: tags(store.tags)?,
-            set_fields: fields(store.set_fields)?,
+            set_fields: stored_fields(store.set_fields)?,
             remove_fields: field_names(store.remove_fields)?,
         }),
     })
@@ -125,8 +125,8 @@ fn tags(tags: Vec<String>) -> Checked<Vec<Box<str>>> {
     at_most(TAGS_MAX, tags.len(), "tags")?;
     for tag in &tags {
         at_most(TAG_BYTES_MAX, tag.len(), "bytes in a tag")?;
-        if tag.is_empty() || tag.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
-            return Err(format!("tag {tag:?}: empty, or with a comma, blank or control character"));
+        if tag.is_empty() || !tag.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
+            return Err(format!("tag {tag:?}: not of visible ASCII without a comma"));
         }
     }
     Ok(boxed(tags))
@@ -145,6 +145,15 @@ fn fields(fields: Vec<(String, String)>) -> Checked<Vec<(HeaderName, HeaderValue
     fields.into_iter().map(check).collect()
 }
 
+/// What is stored is for every client, and a cookie for one.
+fn stored_fields(said: Vec<(String, String)>) -> Checked<Vec<(HeaderName, HeaderValue)>> {
+    let checked = fields(said)?;
+    if checked.iter().any(|(name, _)| name == SET_COOKIE) {
+        return Err(format!("field {SET_COOKIE}: not on a stored response"));
+    }
+    Ok(checked)
+}
+
 fn field_names(names: Vec<String>) -> Checked<Vec<HeaderName>> {
     at_most(FIELDS_MAX, names.len(), "fields")?;
     names.iter().map(|name| field_name(name)).collect()
@@ -152,7 +161,7 @@ fn field_names(names: Vec<String>) -> Checked<Vec<HeaderName>> {
 
 /// Framing and connection management are the proxy's; a policy that touched them could smuggle.
 fn field_name(name: &str) -> Checked<HeaderName> {
-    const PROXY_OWNS: [&str; 9] = [
+    const PROXY_OWNS: [&str; 8] = [
         "connection",
         "content-length",
         "keep-alive",
@@ -161,11 +170,12 @@ fn field_name(name: &str) -> Checked<HeaderName> {
         "trailer",
         "transfer-encoding",
         "upgrade",
-        "larder-version",
     ];
+    /// What the proxy and the origin worker say to each other.
+    const LARDERS_OWN: &str = "larder-";
     let parsed = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| format!("field {:?}: not a field name", clip(name)))?;
-    if PROXY_OWNS.contains(&parsed.as_str()) {
+    if PROXY_OWNS.contains(&parsed.as_str()) || parsed.as_str().starts_with(LARDERS_OWN) {
         return Err(format!("field {parsed}: not a policy's to set or remove"));
     }
     Ok(parsed)
@@ -208,4 +218,106 @@ fn boxed(texts: Vec<String>) -> Vec<Box<str>> {
 fn clip(text: &str) -> &str {
     let end = text.char_indices().nth(40).map_or(text.len(), |(at, _)| at);
     &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DURATION_MS_MAX, description, inputs, response_decision, response_policy::Store, setup};
+    use crate::bindings::response_policy::ResponseDecision;
+
+    #[track_caller]
+    fn check_description(name: &str, version: &str, schema_bytes: usize, expected: Result<(), &str>) {
+        let said = setup::Description {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            settings_schema: " ".repeat(schema_bytes),
+        };
+        match (description(&said), expected) {
+            (Ok(()), Ok(())) => (),
+            (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+            (found, _) => panic!("{name:?} {version:?}: {found:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn refuse_store(store: Store, expected: &str) {
+        let error = response_decision(ResponseDecision::Store(store)).expect_err(expected);
+        assert!(error.contains(expected), "{error}");
+    }
+
+    fn nothing() -> Store {
+        Store {
+            ttl_ms: None,
+            stale_while_revalidate_ms: None,
+            stale_if_error_ms: None,
+            tags: Vec::new(),
+            set_fields: Vec::new(),
+            remove_fields: Vec::new(),
+        }
+    }
+
+    fn no_inputs() -> setup::Inputs {
+        setup::Inputs {
+            request_fields: Vec::new(),
+            query_parameters: Vec::new(),
+            cookies: Vec::new(),
+            captures: Vec::new(),
+            method: false,
+            path: false,
+            time: false,
+            response_fields: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_description_is_fit_for_labels() {
+        check_description("tenant-key2", "1.0.0-rc.1+x", 64 << 10, Ok(()));
+        for name in ["", "2a", "-a", "Tenant", "a b", "a\n", "\u{e4}", &"a".repeat(65)] {
+            check_description(name, "1", 0, Err("not [a-z]"));
+        }
+        for version in ["", "1 0", "1/0", "1\n", &"1".repeat(65)] {
+            check_description("a", version, 0, Err("not [0-9A-Za-z.+-]"));
+        }
+        check_description("a", "1", (64 << 10) + 1, Err("bytes of settings schema"));
+    }
+
+    #[test]
+    fn inputs_are_few_and_have_names() {
+        let refuse = |said: setup::Inputs, expected: &str| {
+            let error = inputs(said).expect_err(expected);
+            assert!(error.contains(expected), "{error}");
+        };
+        let names = |count: usize, name: &str| vec![name.to_owned(); count];
+        refuse(setup::Inputs { cookies: names(65, "a"), ..no_inputs() }, "65 inputs: at most 64");
+        refuse(setup::Inputs { request_fields: names(1, "a b"), ..no_inputs() }, "not a field name");
+        refuse(setup::Inputs { response_fields: names(1, ""), ..no_inputs() }, "not a field name");
+        refuse(setup::Inputs { query_parameters: names(1, ""), ..no_inputs() }, "not the name of a query");
+        refuse(setup::Inputs { captures: names(1, "a\n"), ..no_inputs() }, "not the name of a capture");
+        refuse(setup::Inputs { cookies: names(1, &"a".repeat(257)), ..no_inputs() }, "257 bytes in the name");
+        let taken = inputs(setup::Inputs { request_fields: names(1, "X-Tenant"), path: true, ..no_inputs() });
+        assert_eq!(taken.map(|inputs| (inputs.request_values(), inputs.path)), Ok((2, true)));
+    }
+
+    #[test]
+    fn a_stored_response_stays_within_bounds() {
+        let fields = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        assert!(response_decision(ResponseDecision::Store(nothing())).is_ok());
+        let longest = Store { ttl_ms: Some(DURATION_MS_MAX), ..nothing() };
+        assert!(response_decision(ResponseDecision::Store(longest)).is_ok());
+        let over = Some(DURATION_MS_MAX + 1);
+        refuse_store(Store { ttl_ms: over, ..nothing() }, "ttl of");
+        refuse_store(Store { stale_while_revalidate_ms: over, ..nothing() }, "stale-while-revalidate of");
+        refuse_store(Store { stale_if_error_ms: Some(u64::MAX), ..nothing() }, "stale-if-error of");
+        refuse_store(Store { tags: vec!["\u{e4}".to_owned()], ..nothing() }, "not of visible ASCII");
+        refuse_store(
+            Store { set_fields: fields("Set-Cookie", "a=b"), ..nothing() },
+            "not on a stored response",
+        );
+        refuse_store(Store { set_fields: fields("larder-version", "lsn=0"), ..nothing() }, "not a policy's");
+        refuse_store(Store { set_fields: fields("x", "a\rb"), ..nothing() }, "control character");
+        let removed = vec!["Transfer-Encoding".to_owned()];
+        refuse_store(Store { remove_fields: removed, ..nothing() }, "not a policy's");
+        let reason = ResponseDecision::DoNotStore("a\nb".to_owned());
+        assert!(response_decision(reason).is_err());
+    }
 }

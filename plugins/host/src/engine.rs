@@ -9,20 +9,23 @@ use std::{
     time::Duration,
 };
 
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Store, WasmFeatures};
 
-use crate::limits::{Guarded, HANDLES_MAX, Limits, PASSED_BYTES_MAX, TABLE_ELEMENTS_MAX};
+use crate::limits::{
+    CORE_INSTANCES_MAX, Guarded, HANDLES_MAX, Limits, MEMORIES_MAX, PASSED_BYTES_MAX, TABLE_ELEMENTS_MAX,
+    TABLES_MAX,
+};
 
 /// How often the epoch moves: how exactly a deadline is kept.
 const TICK: Duration = Duration::from_millis(1);
-/// A component is made of a few core instances: the guest itself, and adapters its linker put around it.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
-const TABLES_PER_COMPONENT: u32 = 4;
-const MEMORIES_PER_COMPONENT: u32 = 1;
 /// Bookkeeping of one component or core instance; several times what a large interpreter takes.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
 /// What stays mapped of a slot's memory between two uses: cheaper to clear than to map anew.
 const KEEP_RESIDENT_BYTES: usize = 128 << 10;
+/// The same for its table of functions, which takes 8 bytes an element.
+const KEEP_RESIDENT_TABLE_BYTES: usize = 16 << 10;
+/// After the end of a memory, where its bounds are checked by the guest's own code: one page traps the rest.
+const SMALL_GUARD_BYTES: u64 = 64 << 10;
 
 /// Compiles and runs policies. Clones share everything; the ticker ends with the last of them and of the
 /// policies they loaded.
@@ -39,50 +42,76 @@ pub(crate) struct Shared {
 
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Most often there is not enough address space (`ulimit -v`) for `instances` slots of 4 GiB.
-    #[error("set up WebAssembly with room for {instances} instances of {memory_bytes} bytes: {source}")]
-    Setup { instances: u32, memory_bytes: usize, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("set up WebAssembly: {0}")]
+    Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("start the thread that keeps policy deadlines: {0}")]
     Ticker(#[source] std::io::Error),
 }
 
 impl Engine {
-    /// Reserves the slots for all instances at once; later ones cost microseconds and no allocation.
+    /// Reserves the addresses for all instances at once; later ones cost microseconds and no allocation. Where
+    /// there are not so many addresses (`ulimit -v`), an instance takes what it needs when it is made.
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
-        let wasmtime = wasmtime::Engine::new(&config(&limits)).map_err(|error| EngineError::Setup {
-            instances: limits.instances,
-            memory_bytes: limits.memory_bytes,
-            source: error.into(),
-        })?;
+        let wasmtime = wasmtime::Engine::new(&pooled(&limits))
+            .or_else(|_| wasmtime::Engine::new(&on_demand(&limits)))
+            .map_err(|error| EngineError::Setup(error.into()))?;
         let ticker = Ticker::start(wasmtime.clone()).map_err(EngineError::Ticker)?;
         Ok(Self { shared: Arc::new(Shared { wasmtime, limits, _ticker: ticker }) })
     }
 }
 
-fn config(limits: &Limits) -> Config {
+/// 4 GiB of addresses for each memory, so that compiled code need not check bounds.
+fn pooled(limits: &Limits) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(limits.instances)
-        .total_core_instances(limits.instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
-        .total_memories(limits.instances.saturating_mul(MEMORIES_PER_COMPONENT))
-        .total_tables(limits.instances.saturating_mul(TABLES_PER_COMPONENT))
-        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
-        .max_memories_per_component(MEMORIES_PER_COMPONENT)
-        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .total_core_instances(limits.instances.saturating_mul(CORE_INSTANCES_MAX))
+        .total_memories(limits.instances.saturating_mul(MEMORIES_MAX))
+        .total_tables(limits.instances.saturating_mul(TABLES_MAX))
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
         .max_component_instance_size(INSTANCE_BYTES_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(limits.memory_bytes)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_TABLE_BYTES);
+    let mut config = common();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
 
+/// No more addresses than a memory may have bytes. What bounds an instance is [`Guarded`] alone; how many
+/// there are is not bounded here, but a thread has no more than one for each policy.
+fn on_demand(limits: &Limits) -> Config {
+    let mut config = common();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(u64::try_from(limits.memory_bytes).unwrap_or(u64::MAX))
+        .memory_reservation_for_growth(0)
+        .memory_guard_size(SMALL_GUARD_BYTES);
+    config
+}
+
+fn common() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         // Costs 400 ns on every call, for tasks that policies do not have.
-        .concurrency_support(false)
-        // Proposals that policies do not need and that had advisories of their own.
-        .wasm_memory64(false)
-        .wasm_multi_memory(false);
+        .concurrency_support(false);
+    // What no compiler for policies uses without being told to is code of wasmtime that no guest can reach:
+    // most advisories of late need one of these. Relaxed SIMD also answers differently on different
+    // processors. Threads, exceptions, collected types and stack switching are not compiled in at all.
+    for proposal in [
+        WasmFeatures::MEMORY64,
+        WasmFeatures::MULTI_MEMORY,
+        WasmFeatures::TAIL_CALL,
+        WasmFeatures::GC,
+        WasmFeatures::FUNCTION_REFERENCES,
+        WasmFeatures::RELAXED_SIMD,
+    ] {
+        config.wasm_features(proposal, false);
+    }
     config
 }
 

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
-use crate::{limits::Guarded, wasi::Denied};
+use crate::{
+    limits::{Growth, Guarded, TABLE_ELEMENTS_MAX},
+    wasi::Denied,
+};
 
 /// Why a call gave no decision. The instance is gone, the next call gets a new one.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +58,7 @@ pub(crate) fn classify(error: &wasmtime::Error, guarded: &Guarded) -> (FaultKind
     let trap = error.downcast_ref::<Trap>();
     let kind = if trap == Some(&Trap::Interrupt) {
         FaultKind::Deadline
-    } else if guarded.memory_denied || error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+    } else if guarded.denied.is_some() || error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         FaultKind::Memory
     } else if trap.is_some() || error.downcast_ref::<Denied>().is_some() {
         FaultKind::Trap
@@ -64,12 +67,15 @@ pub(crate) fn classify(error: &wasmtime::Error, guarded: &Guarded) -> (FaultKind
         // more bytes than one call may pass).
         FaultKind::Refused
     };
-    let mut detail = match kind {
-        FaultKind::Deadline => format!("no answer within {:?}", guarded.deadline),
-        FaultKind::Memory if guarded.memory_denied => {
+    let mut detail = match (kind, guarded.denied) {
+        (FaultKind::Deadline, _) => format!("no answer within {:?}", guarded.deadline),
+        (FaultKind::Memory, Some(Growth::Memory)) => {
             format!("wanted more than {} bytes of memory", guarded.memory_bytes)
         }
-        FaultKind::Memory | FaultKind::Trap | FaultKind::Refused => error.root_cause().to_string(),
+        (FaultKind::Memory, Some(Growth::Table)) => {
+            format!("wanted more than {TABLE_ELEMENTS_MAX} elements in a table")
+        }
+        (FaultKind::Memory | FaultKind::Trap | FaultKind::Refused, _) => error.root_cause().to_string(),
     };
     let said = guarded.said();
     if !said.is_empty() {

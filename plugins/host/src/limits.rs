@@ -13,7 +13,8 @@ pub struct Limits {
     pub deadline: Duration,
     /// Ceiling of one instance's linear memory.
     pub memory_bytes: usize,
-    /// How many instances may exist at once: policies times threads, twice that while a reload swaps them.
+    /// How many instances may exist at once: policies times threads, twice that while a reload swaps them, and
+    /// one while a policy is loaded.
     pub instances: u32,
     /// After so many calls an instance is replaced, so that what it leaks or remembers has an end.
     pub calls_per_instance: u32,
@@ -40,6 +41,11 @@ pub(crate) const PASSED_BYTES_MAX: usize = 4 << 20;
 /// Handles to host resources; only standard error has one.
 pub(crate) const HANDLES_MAX: usize = 64;
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// What one component is made of. The guest and the adapters around it are about five core instances; an
+/// interpreter linked from shared libraries is some twenty, which share one memory and one table.
+pub(crate) const CORE_INSTANCES_MAX: u32 = 40;
+pub(crate) const TABLES_MAX: u32 = 8;
+pub(crate) const MEMORIES_MAX: u32 = 1;
 /// What an instance wrote to standard error: the end of it is kept for the fault message.
 const SAID_BYTES_MAX: usize = 1_000;
 
@@ -63,13 +69,26 @@ pub(crate) struct Guarded {
     pub(crate) deadline: Duration,
     pub(crate) memory_bytes: usize,
     /// A growth was refused. Most guests then trap by themselves, which alone would not say why.
-    pub(crate) memory_denied: bool,
+    pub(crate) denied: Option<Growth>,
     said: Vec<u8>,
+}
+
+/// What a guest wanted more of than it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Growth {
+    Memory,
+    Table,
 }
 
 impl Guarded {
     pub(crate) fn new(limits: &Limits, deadline: Duration) -> Self {
-        Self { deadline, memory_bytes: limits.memory_bytes, memory_denied: false, said: Vec::new() }
+        Self { deadline, memory_bytes: limits.memory_bytes, denied: None, said: Vec::new() }
+    }
+
+    /// Forgets the call before: its words may be about another client, and what it was denied it got over.
+    pub(crate) fn begin_call(&mut self) {
+        self.denied = None;
+        self.said.clear();
     }
 
     /// Keeps the end of what the guest writes to standard error.
@@ -89,13 +108,30 @@ impl Guarded {
 impl ResourceLimiter for Guarded {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let granted = desired <= self.memory_bytes;
-        self.memory_denied |= !granted;
+        if !granted {
+            self.denied = Some(Growth::Memory);
+        }
         Ok(granted)
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let granted = desired <= TABLE_ELEMENTS_MAX;
-        self.memory_denied |= !granted;
+        if !granted {
+            self.denied = Some(Growth::Table);
+        }
         Ok(granted)
+    }
+
+    // These three count over the life of a store, which holds one component.
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX as usize
     }
 }

@@ -133,9 +133,12 @@ impl Engine {
         let setup_error = |call, detail| LoadError::Setup { component: component(), call, detail };
         let mut store = self.shared.store(LOAD_DEADLINE);
 
-        let exports = program
+        let instance = program
             .instantiate(&mut store)
             .map_err(|error| setup_error("start", classify(&error, store.data()).1))?;
+        let exports = program
+            .exports(&mut store, &instance)
+            .map_err(|error| LoadError::Contract { component: component(), detail: format!("{error:#}") })?;
 
         store.set_epoch_deadline(ticks(LOAD_DEADLINE));
         let description = exports

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Store, component::InstancePre};
+use wasmtime::{
+    Store,
+    component::{Instance, InstancePre},
+};
 
 use crate::{
     bindings::{request_policy, response_policy, setup},
@@ -82,15 +85,22 @@ impl std::fmt::Debug for Policy {
 }
 
 impl Program {
-    /// A fresh instance, not yet configured. Fails where the guest's start code traps, the pool is full, or
-    /// the types of the exports are not those of `wit/`.
-    pub(crate) fn instantiate(&self, store: &mut Store<Guarded>) -> wasmtime::Result<Exports> {
+    /// A fresh instance, not yet configured. Fails where the guest's start code traps, or the pool is full.
+    pub(crate) fn instantiate(&self, store: &mut Store<Guarded>) -> wasmtime::Result<Instance> {
         store.set_epoch_deadline(ticks(store.data().deadline));
-        let instance = self.pre.instantiate(&mut *store)?;
+        self.pre.instantiate(&mut *store)
+    }
+
+    /// Fails where the types of the exports are not those of `wit/`.
+    pub(crate) fn exports(
+        &self,
+        store: &mut Store<Guarded>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Exports> {
         Ok(Exports {
-            setup: self.setup.load(&mut *store, &instance)?,
-            request: self.request.as_ref().map(|it| it.load(&mut *store, &instance)).transpose()?,
-            response: self.response.as_ref().map(|it| it.load(&mut *store, &instance)).transpose()?,
+            setup: self.setup.load(&mut *store, instance)?,
+            request: self.request.as_ref().map(|it| it.load(&mut *store, instance)).transpose()?,
+            response: self.response.as_ref().map(|it| it.load(&mut *store, instance)).transpose()?,
         })
     }
 }

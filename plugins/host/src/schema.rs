@@ -16,7 +16,17 @@ pub(crate) struct Schema {
     items: Option<Box<Schema>>,
     properties: Vec<(String, Schema)>,
     required: Vec<String>,
-    no_other_properties: bool,
+    others: Others,
+}
+
+/// Properties that are not named in the schema.
+#[derive(Debug, Default)]
+enum Others {
+    #[default]
+    Allowed,
+    Refused,
+    /// Each has to fit.
+    Like(Box<Schema>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +66,11 @@ impl Schema {
                         list(value, &at)?.iter().map(|it| text(it, &at)).collect::<Result<_, _>>()?;
                 }
                 "additionalProperties" => {
-                    let Value::Bool(others) = value else {
-                        return Err(format!("{at}: only true or false are supported"));
-                    };
-                    schema.no_other_properties = !others;
+                    schema.others = match value {
+                        Value::Bool(true) => Others::Allowed,
+                        Value::Bool(false) => Others::Refused,
+                        schema => Others::Like(Box::new(Self::from_value(schema, &at)?)),
+                    }
                 }
                 "$schema" | "$comment" | "title" | "description" | "default" | "examples" => (),
                 _ => return Err(format!("{at}: a keyword that is not supported")),
@@ -116,13 +127,16 @@ impl Schema {
             faults.push(format!("{at}.{name}: missing"));
         }
         for (name, member) in members {
-            match self.properties.iter().find(|(known, _)| known == name) {
-                Some((_, schema)) => schema.check(member, &format!("{at}.{name}"), faults),
-                None if self.no_other_properties => {
+            let named = self.properties.iter().find(|(known, _)| known == name);
+            match (named, &self.others) {
+                (Some((_, schema)), _) => schema.check(member, &format!("{at}.{name}"), faults),
+                (None, Others::Like(schema)) => schema.check(member, &format!("{at}.{name}"), faults),
+                (None, Others::Refused) => {
                     let known: Vec<_> = self.properties.iter().map(|(known, _)| known.as_str()).collect();
-                    faults.push(format!("{at}.{name}: unknown; there are: {}", known.join(", ")));
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    faults.push(format!("{at}.{name}: unknown; there are: {known}"));
                 }
-                None => (),
+                (None, Others::Allowed) => (),
             }
         }
     }
@@ -212,7 +226,8 @@ mod tests {
             "header": { "type": "string" },
             "mode": { "enum": ["strict", "loose"] },
             "ttl": { "type": ["string", "integer"], "minimum": 1, "maximum": 60 },
-            "tenants": { "type": "array", "items": { "type": "string" } }
+            "tenants": { "type": "array", "items": { "type": "string" } },
+            "ports": { "type": "object", "additionalProperties": { "type": "integer" } }
         }
     }"#;
 
@@ -232,7 +247,7 @@ mod tests {
     fn fitting_settings_have_no_faults() {
         check(r#"{ "header": "x" }"#, &[]);
         check(r#"{ "header": "x", "mode": "loose", "ttl": "5s", "tenants": ["a", "b"] }"#, &[]);
-        check(r#"{ "header": "x", "ttl": 60 }"#, &[]);
+        check(r#"{ "header": "x", "ttl": 60, "ports": { "a": 1, "b": 2 } }"#, &[]);
     }
 
     #[test]
@@ -242,10 +257,14 @@ mod tests {
             r#"{ "heder": 1, "mode": "lose", "tenants": ["a", 2] }"#,
             &[
                 "settings.header: missing",
-                "settings.heder: unknown; there are: header, mode, tenants, ttl",
+                "settings.heder: unknown; there are: header, mode, ports, tenants, ttl",
                 r#"settings.mode: wanted one of "strict", "loose", found "lose""#,
                 "settings.tenants[1]: wanted string, found 2",
             ],
+        );
+        check(
+            r#"{ "header": "x", "ports": { "a": "b" } }"#,
+            &[r#"settings.ports.a: wanted integer, found "b""#],
         );
         check(r#"{ "header": "x", "ttl": 0 }"#, &["settings.ttl: 0 is below 1"]);
         check(r#"{ "header": "x", "ttl": 61 }"#, &["settings.ttl: 61 is above 60"]);
@@ -258,7 +277,8 @@ mod tests {
         refuse("[]", "$: not an object");
         refuse(r#"{ "type": "text" }"#, r#"$.type: "text" is not a type"#);
         refuse(r#"{ "properties": { "a": { "pattern": "^x" } } }"#, "$.properties.a.pattern: a keyword");
-        refuse(r#"{ "additionalProperties": {} }"#, "$.additionalProperties: only true or false");
+        refuse(r#"{ "additionalProperties": 1 }"#, "$.additionalProperties: not an object");
+        refuse(r#"{ "additionalProperties": { "not": {} } }"#, "$.additionalProperties.not: a keyword");
         refuse(r#"{ "required": [1] }"#, "$.required: 1 is not a string");
         refuse(r#"{ "minimum": "1" }"#, "$.minimum: not a number");
         refuse(r#"{ "enum": 1 }"#, "$.enum: not a list");

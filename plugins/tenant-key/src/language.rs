@@ -12,7 +12,7 @@ pub(crate) fn preferred<'a>(accept_language: &str, offered: &'a [String]) -> Opt
         }
         let primary = tag.split('-').next().unwrap_or(tag);
         let found = match primary {
-            "*" => offered.first(),
+            "*" => offered.iter().find(|language| !is_named(language, accept_language)),
             _ => offered.iter().find(|language| language.eq_ignore_ascii_case(primary)),
         };
         if let Some(found) = found {
@@ -20,6 +20,14 @@ pub(crate) fn preferred<'a>(accept_language: &str, offered: &'a [String]) -> Opt
         }
     }
     best.map(|(_, language)| language)
+}
+
+/// What is named has its own weight, so that `*` is not about it.
+fn is_named(language: &str, accept_language: &str) -> bool {
+    accept_language.split(',').any(|range| {
+        let (tag, _) = weighed(range);
+        tag.split('-').next().is_some_and(|primary| primary.eq_ignore_ascii_case(language))
+    })
 }
 
 pub(crate) fn is_primary_subtag(text: &str) -> bool {
@@ -61,6 +69,8 @@ mod tests {
         check("fr;q=0.5, en;q=0.5", Some("fr"));
         check("de;q=0, en;q=0.1", Some("en"));
         check("it, *;q=0.1", Some("en"));
+        check("en;q=0, *;q=0.1", Some("de"));
+        check("*, en-GB;q=0.5", Some("de"));
     }
 
     #[test]

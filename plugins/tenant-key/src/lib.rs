@@ -1,12 +1,38 @@
-//! One stored response for each tenant and language, with a shorter TTL for the tenants that ask for it.
+//! One stored response for each tenant and language, with a TTL of their own for the tenants that want one.
 //!
 //! What a tenant is called comes from the client, so it is checked here before it gets into a key or a tag.
-//! How the settings are written: `README.md` in this folder.
+//!
+//! # Settings
+//!
+//! ```toml
+//! [route.policy]
+//! component = "policies/tenant-key.wasm"
+//!
+//! [route.policy.settings]
+//! header = "x-tenant"                 # the request header field with the tenant; this is the default
+//! languages = ["en", "de"]            # what the application answers in; without it the language does not matter
+//! ttl = { acme = "5s", initech = 60 } # by tenant, in place of the upstream's; ms, s, m, h, d, w, or seconds
+//! ```
+//!
+//! # Decisions
+//!
+//! | the request | key parts | tags | TTL |
+//! |---|---|---|---|
+//! | `x-tenant: acme`, `accept-language: de-AT, en;q=0.8` | `tenant:acme`, `de` | `tenant:acme` | 5 s |
+//! | `x-tenant: other` | `tenant:other`, `*` | `tenant:other` | as without the policy |
+//! | no tenant, `accept-language: fr` | `anonymous`, `*` | none | as without the policy |
+//! | `x-tenant: a b` | goes past the cache, because it could not stand in a tag | | |
+//!
+//! So `larder purge --tag tenant:acme` removes all that is stored for one tenant.
+//!
+//! With `languages`, the application has to choose as this policy does: the offered primary subtag with the
+//! highest weight, the first one named among equals. One that chooses by region, too, sends
+//! `Vary: Accept-Language`, and then the setting brings nothing.
 
 mod language;
 mod settings;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use larder_policy::{
     Input, Inputs, LookUp, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
@@ -14,7 +40,10 @@ use larder_policy::{
 };
 
 pub use crate::settings::Settings;
+use crate::settings::Ttl;
 
+/// In place of a language; no primary subtag looks like it.
+const NO_LANGUAGE: &str = "*";
 /// Longer names are no tenant's; together with `tenant:` it is well within what a tag may be.
 const TENANT_BYTES_MAX: usize = 128;
 
@@ -22,8 +51,7 @@ pub struct TenantKey {
     tenant: Input,
     /// None: one stored response for all languages.
     language: Option<Language>,
-    short_ttl: Duration,
-    short_ttl_tenants: Vec<String>,
+    ttl: BTreeMap<String, Duration>,
 }
 
 struct Language {
@@ -43,15 +71,14 @@ impl Policy for TenantKey {
         if let Some(odd) = offered.iter().find(|language| !language::is_primary_subtag(language)) {
             return Err(format!("languages: {odd:?} is not a primary subtag such as \"en\""));
         }
-        if let Some(odd) = settings.short_ttl_tenants.iter().find(|tenant| !is_tenant(tenant)) {
-            return Err(format!("short_ttl_tenants: {odd:?} is not a tenant this policy would take"));
+        if let Some(odd) = settings.ttl.keys().find(|tenant| !is_tenant(tenant)) {
+            return Err(format!("ttl: {odd:?} is not a tenant this policy would take"));
         }
         Ok(Self {
             tenant: inputs.field(&settings.header),
             language: (!offered.is_empty())
                 .then(|| Language { accepted: inputs.field("accept-language"), offered }),
-            short_ttl: settings.short_ttl.0,
-            short_ttl_tenants: settings.short_ttl_tenants,
+            ttl: settings.ttl.into_iter().map(|(tenant, Ttl(ttl))| (tenant, ttl)).collect(),
         })
     }
 }
@@ -87,7 +114,7 @@ impl RequestPolicy for TenantKey {
         if let Some(Language { accepted, offered }) = &self.language {
             let accepted = request.get(*accepted).unwrap_or_default();
             // Every language that is not offered shares one response: whatever the application falls back to.
-            look_up = look_up.key_part(language::preferred(accepted, offered).unwrap_or("other"));
+            look_up = look_up.key_part(language::preferred(accepted, offered).unwrap_or(NO_LANGUAGE));
         }
         look_up.into()
     }
@@ -95,11 +122,11 @@ impl RequestPolicy for TenantKey {
 
 impl ResponsePolicy for TenantKey {
     fn on_response(&self, request: &Request<'_>, _: &Response<'_>) -> ResponseDecision {
-        let short = match self.tenant(request) {
-            Tenant::Named(name) => self.short_ttl_tenants.iter().any(|tenant| tenant == name),
-            Tenant::Anonymous | Tenant::Odd => false,
+        let ttl = match self.tenant(request) {
+            Tenant::Named(name) => self.ttl.get(name).copied(),
+            Tenant::Anonymous | Tenant::Odd => None,
         };
-        Store { ttl: short.then_some(self.short_ttl), ..Store::default() }.into()
+        Store { ttl, ..Store::default() }.into()
     }
 }
 

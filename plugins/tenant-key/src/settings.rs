@@ -1,9 +1,10 @@
 //! The settings as they are written in the configuration; `settings.schema.json` says the same to the host.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+/// Every one of them may be left out.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -13,30 +14,20 @@ pub struct Settings {
     /// The languages the application answers in. None: the language does not matter.
     #[serde(default)]
     pub(crate) languages: Vec<String>,
+    /// By tenant: how long its responses are kept.
     #[serde(default)]
-    pub(crate) short_ttl_tenants: Vec<String>,
-    #[serde(default)]
-    pub(crate) short_ttl: ShortTtl,
+    pub(crate) ttl: BTreeMap<String, Ttl>,
 }
 
-/// `5` or `"5s"`; also `ms`, `m`, `h`.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ShortTtl(pub(crate) Duration);
-
-/// Long enough to take a burst, short enough that nobody waits for a change.
-const SHORT_TTL: Duration = Duration::from_secs(5);
+/// Seconds, or a number and a unit as in the rest of the configuration: `5` or `"5s"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ttl(pub(crate) Duration);
 
 fn header() -> String {
     "x-tenant".to_owned()
 }
 
-impl Default for ShortTtl {
-    fn default() -> Self {
-        Self(SHORT_TTL)
-    }
-}
-
-impl<'de> Deserialize<'de> for ShortTtl {
+impl<'de> Deserialize<'de> for Ttl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -48,7 +39,7 @@ impl<'de> Deserialize<'de> for ShortTtl {
             Written::Seconds(seconds) => Ok(Self(Duration::from_secs(seconds.into()))),
             Written::Text(text) => parse(&text)
                 .map(Self)
-                .ok_or_else(|| D::Error::custom(format!("short_ttl: {text:?} is not a time such as \"5s\""))),
+                .ok_or_else(|| D::Error::custom(format!("ttl: {text:?} is not a time such as \"5s\""))),
         }
     }
 }
@@ -62,6 +53,8 @@ fn parse(text: &str) -> Option<Duration> {
         "s" => Some(Duration::from_secs(number)),
         "m" => Some(Duration::from_secs(number * 60)),
         "h" => Some(Duration::from_secs(number * 3_600)),
+        "d" => Some(Duration::from_secs(number * 86_400)),
+        "w" => Some(Duration::from_secs(number * 604_800)),
         _ => None,
     }
 }

@@ -66,29 +66,30 @@ fn the_language_is_part_of_the_key_where_languages_are_offered() {
     let settings = r#"{ "languages": ["en", "DE"] }"#;
     let speaks = |accept_language| Given::new().field("accept-language", accept_language);
     check_key(settings, &speaks("de-AT,de;q=0.9,en;q=0.8"), &["anonymous", "de"], &[]);
-    check_key(settings, &speaks("it"), &["anonymous", "other"], &[]);
-    check_key(settings, &Given::new(), &["anonymous", "other"], &[]);
+    check_key(settings, &speaks("it"), &["anonymous", "*"], &[]);
+    check_key(settings, &Given::new(), &["anonymous", "*"], &[]);
     check_key("{}", &speaks("de"), &["anonymous"], &[]);
 }
 
 #[test]
-fn named_tenants_have_the_short_ttl() {
-    let settings = |short_ttl| format!(r#"{{ "short_ttl_tenants": ["acme"], "short_ttl": {short_ttl} }}"#);
+fn named_tenants_have_a_ttl_of_their_own() {
+    let settings = |ttl| format!(r#"{{ "ttl": {{ "acme": {ttl}, "b": 1 }} }}"#);
     let acme = Given::new().field("x-tenant", "acme");
     check_ttl(&settings("7"), &acme, Some(Duration::from_secs(7)));
     check_ttl(&settings(r#""250ms""#), &acme, Some(Duration::from_millis(250)));
     check_ttl(&settings(r#""2m""#), &acme, Some(Duration::from_secs(120)));
-    check_ttl(r#"{ "short_ttl_tenants": ["acme"] }"#, &acme, Some(Duration::from_secs(5)));
+    check_ttl(&settings(r#""1d""#), &acme, Some(Duration::from_secs(86_400)));
+    check_ttl(&settings("0"), &acme, Some(Duration::ZERO));
     check_ttl(&settings("7"), &Given::new().field("x-tenant", "other"), None);
     check_ttl(&settings("7"), &Given::new(), None);
 }
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
-    refuse(r#"{ "short_ttl": "5 s" }"#, r#"short_ttl: "5 s" is not a time"#);
-    refuse(r#"{ "short_ttl": "s" }"#, "is not a time");
-    refuse(r#"{ "short_ttl": "99999999999s" }"#, "is not a time");
+    refuse(r#"{ "ttl": { "acme": "5 s" } }"#, r#"ttl: "5 s" is not a time"#);
+    refuse(r#"{ "ttl": { "acme": "s" } }"#, "is not a time");
+    refuse(r#"{ "ttl": { "acme": "99999999999s" } }"#, "is not a time");
     refuse(r#"{ "languages": ["de-AT"] }"#, r#"languages: "de-at" is not a primary subtag"#);
-    refuse(r#"{ "short_ttl_tenants": ["a b"] }"#, r#"short_ttl_tenants: "a b" is not a tenant"#);
+    refuse(r#"{ "ttl": { "a b": 1 } }"#, r#"ttl: "a b" is not a tenant"#);
     refuse(r#"{ "heder": "x" }"#, "unknown field `heder`");
 }
