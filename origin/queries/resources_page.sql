@@ -7,7 +7,10 @@
 -- read: replica; max_lag: 5s
 -- tags: resources resource:{id} user:{creator_id}
 -- cache: max-age=5, s-maxage=60, stale-while-revalidate=30
+-- index: resource_page resource_page_by_type resource_page_by_team resource_version_latest
 
+-- The page is found first, in an index that has its order, and only its rows are joined. The limit inside is a constant: the
+-- plan is made before :limit is known, and for many rows it would be another one.
 SELECT json_build_object(
            'publicId', r.public_id,
            'resourceType', r.resource_type,
@@ -27,14 +30,18 @@ SELECT json_build_object(
        r.created_at,
        r.id,
        r.created_by_id AS creator_id
-FROM resources r
+FROM (
+    SELECT *
+    FROM resources r
+    WHERE NOT r.is_deleted
+      AND NOT r.is_private
+      AND r.has_complete_version
+      AND r.resource_type = :type                                                               -- when type
+      AND r.team_id = (SELECT t.id FROM teams t WHERE t.public_id = :team AND NOT t.is_private) -- when team
+      AND (r.created_at, r.id) < (:after_created_at, :after_id)                                 -- when cursor
+    ORDER BY r.created_at DESC, r.id DESC
+    LIMIT :max_limit) r
 LEFT JOIN resource_versions v ON v.root_id = r.id AND v.is_latest
 LEFT JOIN users u ON u.id = r.created_by_id AND NOT u.is_private
-WHERE NOT r.is_deleted
-  AND NOT r.is_private
-  AND r.has_complete_version
-  AND r.resource_type = :type                                                               -- when type
-  AND r.team_id = (SELECT t.id FROM teams t WHERE t.public_id = :team AND NOT t.is_private) -- when team
-  AND (r.created_at, r.id) < (:after_created_at, :after_id)                                 -- when cursor
 ORDER BY r.created_at DESC, r.id DESC
 LIMIT :limit

@@ -10,7 +10,7 @@
 //! -- read: replica; max_lag: 5s
 //! -- tags: resources resource:{id}
 //! -- cache: max-age=5, s-maxage=60
-//! -- index: resource_page
+//! -- index: resource_page resource_page_by_type
 //!
 //! SELECT json_build_object('publicId', r.public_id) AS body, r.created_at, r.id
 //! FROM resources r
@@ -45,7 +45,8 @@
 //!
 //! **Cursor pages** need `limit` (with a range and a default) and a `-- when cursor` line. `:after_COLUMN` is the value of
 //! COLUMN in the last row of the page before. `:limit` is bound as one more than was asked for: the row too many says that
-//! there is a next page.
+//! there is a next page. Plans are made before `:limit` is known, for a tenth of all rows. `:max_limit` stands for the end of
+//! its range (and one more) as a constant: `LIMIT :max_limit` in a subquery has a plan made for few rows.
 //!
 //! Does not know servers: `catalogue/prepare.rs` holds what Postgres says about a statement against its header.
 //! Read next: `catalogue/header.rs`, then `catalogue/sql.rs`.

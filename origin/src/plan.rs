@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::catalogue::{Endpoint, Source, Variant};
+use crate::catalogue::{Endpoint, Rows, Source, Variant};
 use crate::faults::{Faults, Position, suggestion};
 
 /// A table with fewer rows is read as a whole in a few milliseconds, and often best so.
@@ -29,6 +29,8 @@ struct Plan {
     scanned: Vec<String>,
     /// Rows that the planner expects in the biggest sort.
     sorted_rows: f64,
+    /// Rows that it expects as the answer.
+    rows: f64,
 }
 
 impl Sizes {
@@ -93,6 +95,19 @@ pub(crate) async fn judge(
                 message,
             );
         }
+        if plan.rows > BIG_ROWS && matches!(endpoint.rows, Rows::Cursor { .. }) {
+            let message = format!(
+                "the plan{} is made for about {:.0} rows, since :limit is not known when it is made; put what finds the page \
+                 into a subquery with LIMIT :max_limit, a constant",
+                endpoint.describe_mask(mask),
+                plan.rows
+            );
+            faults.push(
+                path,
+                Some(mention(&endpoint.source, "LIMIT").unwrap_or(endpoint.route.position)),
+                message,
+            );
+        }
         used.extend(plan.indexes);
     }
 
@@ -142,12 +157,14 @@ async fn read(client: &Client, variant: &Variant) -> Result<Plan, tokio_postgres
     let text: String = (shown?.iter())
         .filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0),
-            _ => None,
+            SimpleQueryMessage::CommandComplete(_) | SimpleQueryMessage::RowDescription(_) | _ => None,
         })
         .collect();
     let mut plan = Plan::default();
     // A server that says something else is no server of ours; an empty plan is then reported as one that uses nothing.
-    plan.add(&serde_json::from_str::<Value>(&text).unwrap_or_default()[0]["Plan"]);
+    let top = &serde_json::from_str::<Value>(&text).unwrap_or_default()[0]["Plan"];
+    plan.rows = top["Plan Rows"].as_f64().unwrap_or(0.0);
+    plan.add(top);
     Ok(plan)
 }
 

@@ -4,7 +4,7 @@
 
 use hyper::header::HeaderValue;
 
-use super::sql::{self, Bind, Scan, Variant};
+use super::sql::{self, Bind, Put, Scan, Variant};
 use super::{Absent, Condition, Endpoint, In, Param, Read, Route, Rows, Source, TagTemplate};
 use crate::config::duration;
 use crate::faults::{Faults, Position, suggestion};
@@ -178,7 +178,7 @@ impl<'s> Reader<'s> {
         if header.params.iter().any(|param| param.name == name.text) {
             return self.fault(name.offset, format!("param `{}` is declared twice", name.text));
         }
-        if name.text == "cursor" || name.text.starts_with("after_") {
+        if matches!(name.text, "cursor" | "max_limit") || name.text.starts_with("after_") {
             let message = format!("`{}` comes with `rows: cursor` and is not declared", name.text);
             return self.fault(name.offset, message);
         }
@@ -268,6 +268,24 @@ impl<'s> Reader<'s> {
         let cursor_columns = self.references(&header, &scan);
         let conditions = self.conditions(&header, &scan);
         let (Some(route), Some(rows)) = (header.route, rows) else { return None };
+        // As with `:limit`, one more than anyone gets.
+        let max_limit = match rows {
+            Rows::Cursor { limit } => {
+                header.params.get(limit).and_then(|param| param.range).map(|(_, high)| high + 1)
+            }
+            Rows::One | Rows::Many => None,
+        };
+        let put = |name: &str| match (name, name.strip_prefix("after_")) {
+            ("max_limit", _) => max_limit.map(Put::Constant),
+            (_, Some(column)) => {
+                let index = cursor_columns.iter().position(|known| known == column)?;
+                Some(Put::Bound(Bind::After(index)))
+            }
+            (_, None) => {
+                let index = header.params.iter().position(|param| param.name == name)?;
+                Some(Put::Bound(Bind::Param(index)))
+            }
+        };
         let build = |mask: usize| {
             Variant::build(
                 text,
@@ -278,10 +296,7 @@ impl<'s> Reader<'s> {
                     let bit = conditions.iter().position(|(name, _)| *name == line.name);
                     bit.is_some_and(|bit| mask & (1 << bit) == 0)
                 },
-                |name| match name.strip_prefix("after_") {
-                    Some(column) => cursor_columns.iter().position(|known| known == column).map(Bind::After),
-                    None => header.params.iter().position(|param| param.name == name).map(Bind::Param),
-                },
+                put,
             )
         };
         let variants: Vec<Variant> = (0..1 << conditions.len()).map(build).collect();
@@ -371,6 +386,7 @@ impl<'s> Reader<'s> {
                     }
                 }
                 Some(_) => self.fault(reference.offset, "`:after_...` needs `rows: cursor`"),
+                None if is_cursor && reference.name == "max_limit" => (),
                 None if header.params.iter().any(|param| param.name == reference.name) => (),
                 None => {
                     let suggestion =

@@ -28,6 +28,14 @@ pub(crate) enum Bind {
     After(usize),
 }
 
+/// What takes the place of a `:name`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    Bound(Bind),
+    /// A number of the header, written out.
+    Constant(i64),
+}
+
 /// A `:name` in the text, from the colon on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reference<'t> {
@@ -205,33 +213,40 @@ impl Variant {
         end: usize,
         scan: &Scan<'_>,
         is_left_out: impl Fn(&OptionalLine<'_>) -> bool,
-        bind: impl Fn(&str) -> Option<Bind>,
+        put: impl Fn(&str) -> Option<Put>,
     ) -> Self {
         let mut variant = Self { sql: String::new(), binds: Vec::new(), origins: Vec::new() };
-        // Both kinds of cut in one list: where, until where, and the `$n` that takes its place.
+        // Both kinds of cut in one list: where, until where, and what takes its place.
         let left_out: Vec<_> = scan.optional_lines.iter().filter(|line| is_left_out(line)).collect();
-        let mut cuts: Vec<(usize, usize, Option<Bind>)> =
+        let mut cuts: Vec<(usize, usize, Option<Put>)> =
             left_out.iter().map(|line| (line.start, line.end, None)).collect();
         for reference in &scan.references {
             if !left_out.iter().any(|line| (line.start..line.end).contains(&reference.offset)) {
                 cuts.push((
                     reference.offset,
                     reference.offset + 1 + reference.name.len(),
-                    bind(reference.name),
+                    put(reference.name),
                 ));
             }
         }
         cuts.sort_by_key(|(start, ..)| *start);
         let mut copied = from;
-        for (cut_start, cut_end, bind) in cuts {
+        for (cut_start, cut_end, put) in cuts {
             variant.copy(text, copied, cut_start.min(end));
             copied = cut_end;
-            let Some(bind) = bind else { continue };
+            let Some(put) = put else { continue };
+            variant.origins.push((variant.sql.len(), cut_start));
+            let bind = match put {
+                Put::Bound(bind) => bind,
+                Put::Constant(number) => {
+                    variant.sql.push_str(&number.to_string());
+                    continue;
+                }
+            };
             let number = variant.binds.iter().position(|known| *known == bind).unwrap_or_else(|| {
                 variant.binds.push(bind);
                 variant.binds.len() - 1
             });
-            variant.origins.push((variant.sql.len(), cut_start));
             variant.sql.push_str(&format!("${}", number + 1));
         }
         variant.copy(text, copied, end);
@@ -314,7 +329,7 @@ mod tests {
     fn a_variant_keeps_the_places_of_the_file() {
         let text = "é SELECT :a\nAND x = :b -- when b\nAND :a < :c";
         let scan = scan(text, 0).unwrap();
-        let bind = |name: &str| Some(Bind::Param(usize::from(name.as_bytes()[0] - b'a')));
+        let bind = |name: &str| Some(Put::Bound(Bind::Param(usize::from(name.as_bytes()[0] - b'a'))));
         let whole = Variant::build(text, 0, text.len(), &scan, |_| false, bind);
         assert_eq!(whole.sql, "é SELECT $1\nAND x = $2 -- when b\nAND $1 < $3");
         assert_eq!(whole.binds, [Bind::Param(0), Bind::Param(1), Bind::Param(2)]);

@@ -110,7 +110,12 @@ impl<'t> Value<'t> {
     pub(super) fn count(&self, range: RangeInclusive<usize>) -> Option<usize> {
         let number = match self.raw() {
             DeValue::Integer(number) => usize::from_str_radix(number.as_str(), number.radix()).ok(),
-            _ => None,
+            DeValue::String(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => None,
         };
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {

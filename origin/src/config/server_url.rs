@@ -21,10 +21,10 @@ impl ServerUrl {
         connect_timeout: Duration,
     ) -> tokio_postgres::Config {
         // One plan for all parameters, made once: half again as fast for short statements, and the plan that was checked is the
-        // plan that runs. Compiling (jit) costs more than any statement here takes.
+        // plan that runs. Compiling (jit) and starting parallel workers take longer than any statement here should.
         let options = format!(
-            "-c statement_timeout={} -c default_transaction_read_only=on -c jit=off -c plan_cache_mode=force_generic_plan \
-             -c idle_in_transaction_session_timeout=5s",
+            "-c statement_timeout={} -c default_transaction_read_only=on -c jit=off -c max_parallel_workers_per_gather=0 \
+             -c plan_cache_mode=force_generic_plan -c idle_in_transaction_session_timeout=5s",
             statement_timeout.as_millis()
         );
         self.with_options(&options, connect_timeout)

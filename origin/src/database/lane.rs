@@ -30,10 +30,11 @@ const LAG_INTERVAL: Duration = Duration::from_secs(1);
 const STAMP: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 'lsn=' || pg_last_wal_replay_lsn()::text \
                      ELSE 'snapshot=' || pg_current_snapshot()::text END";
 
-/// Milliseconds behind. A standby that has replayed all it received is behind by nothing, as long as it does receive.
+/// Milliseconds behind. A standby that has replayed all it received is behind by nothing, as long as it does receive. After its
+/// start it has replayed more than it received: the rest was there already.
 const LAG: &str = "SELECT CASE \
                      WHEN NOT pg_is_in_recovery() THEN 0 \
-                     WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() \
+                     WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() \
                           AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0 \
                      ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()) * 1000, 0) \
                    END::int8";
@@ -64,12 +65,12 @@ pub(crate) enum NoSession {
     #[error("cannot connect to {server} ({url})")]
     Connect {
         server: Arc<str>,
-        url: ServerUrl,
+        url: String,
         #[source]
         source: tokio_postgres::Error,
     },
     #[error("{server} ({url}) did not answer within {limit:?}")]
-    Silent { server: Arc<str>, url: ServerUrl, limit: Duration },
+    Silent { server: Arc<str>, url: String, limit: Duration },
     #[error("{server} cannot prepare the endpoints:\n{faults}")]
     Faults { server: Arc<str>, faults: Faults },
 }
@@ -87,7 +88,7 @@ pub(crate) async fn connect(
     // Preparing is many round trips to a server that may be busy with its own start.
     let limit = config.connect_timeout * 2;
     let connected = timeout(limit, async {
-        let fail = |source| NoSession::Connect { server: server.clone(), url: url.clone(), source };
+        let fail = |source| NoSession::Connect { server: server.clone(), url: url.to_string(), source };
         let settings = url.for_reads(config.statement_timeout, config.connect_timeout);
         let (client, connection) = settings.connect(NoTls).await.map_err(fail)?;
         let driver = tokio::spawn(connection);
@@ -120,7 +121,7 @@ pub(crate) async fn connect(
     });
     connected
         .await
-        .unwrap_or_else(|_| Err(NoSession::Silent { server: server.clone(), url: url.clone(), limit }))
+        .unwrap_or_else(|_| Err(NoSession::Silent { server: server.clone(), url: url.to_string(), limit }))
 }
 
 impl Lane {

@@ -429,7 +429,7 @@ mod tests {
             assert!(resource.team.is_none_or(|team| (1..=SIZES.teams).contains(&team)));
             let versions = SIZES.versions(id);
             assert_eq!(versions.iter().filter(|version| version.is_latest).count(), versions.len().min(1));
-            assert_eq!(versions.last().is_none_or(|version| version.is_latest), true);
+            assert!(versions.last().is_none_or(|version| version.is_latest));
         }
         for user in 1..=SIZES.users {
             let mut teams: Vec<_> = SIZES.memberships(user).iter().map(|member| member.team).collect();
