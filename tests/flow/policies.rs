@@ -25,7 +25,7 @@ fn tenants_and_languages_have_their_own_stored_responses() {
         answering.reply(200, FRESH, &tenant)
     });
     let settings =
-        ", settings = { languages = [\"en\", \"de\"], short_ttl_tenants = [\"acme\"], short_ttl = \"5s\" }";
+        ", settings = { languages = [\"en\", \"de\"], ttl = { acme = \"5s\" } }";
     let proxy = Proxy::in_front_of(&origin, &route("tenant-key", settings));
     let get = |tenant: &str, language: &str| {
         proxy.get_with("/a", &[("x-tenant", tenant), ("accept-language", language), ("host", "h")])
@@ -93,7 +93,7 @@ fn a_component_that_cannot_serve_is_refused_at_its_place_and_the_old_one_goes_on
 fn what_an_older_policy_judged_is_judged_again() {
     let origin = Origin::fixed(200, FRESH, "x");
     let with = |tenant: &str| {
-        let settings = format!(", settings = {{ short_ttl_tenants = [\"{tenant}\"] }}");
+        let settings = format!(", settings = {{ ttl = {{ {tenant} = \"5s\" }} }}");
         config(&origin, &format!("[[route]]\nname = \"all\"\n{}", route("tenant-key", &settings)))
     };
     let proxy = Proxy::with_config(&with("acme"));

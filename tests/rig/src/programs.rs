@@ -32,7 +32,9 @@ pub struct Programs {
 impl Programs {
     /// Builds both; quick when nothing changed. Progress and compiler messages go to standard error.
     pub fn build(profile: Profile) -> Result<Programs, ProgramsError> {
-        build(profile, &["--package", "larder", "--package", "larder-origin", "--bins"])?;
+        // All of the workspace: the features of shared dependencies are then those that tests are built with, and nothing
+        // is compiled a second time for other ones.
+        build(profile, &["--workspace", "--bins"])?;
         Ok(Programs { larder: built(profile, "larder"), origin: built(profile, "larder-origin") })
     }
 }

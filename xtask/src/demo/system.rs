@@ -87,7 +87,7 @@ impl LarderToml<'_> {
             ports,
             cache: "{ max_ttl = \"1d\" }",
             component: "policies/tenant-key.wasm",
-            settings: "{ languages = [\"en\", \"de\"], short_ttl_tenants = [\"acme\"], short_ttl = \"5s\" }",
+            settings: "{ languages = [\"en\", \"de\"], ttl = { acme = \"5s\" } }",
         }
     }
 }
