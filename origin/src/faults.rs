@@ -104,3 +104,39 @@ pub(crate) fn suggestion<'c>(wrong: &str, candidates: impl Iterator<Item = &'c s
         .min();
     closest.map(|(_, candidate)| format!("; did you mean {candidate:?}?")).unwrap_or_default()
 }
+
+/// Files that are wrong on purpose, `bad_*`, each beside what is said about it, `bad_*.err`.
+#[cfg(test)]
+pub(crate) mod ui {
+    use std::fs;
+
+    use super::*;
+
+    #[track_caller]
+    pub(crate) fn check(folder: &Path, extension: &str, read: impl Fn(&str, &str) -> Result<(), Faults>) {
+        let is_blessing = std::env::var_os("LARDER_BLESS").is_some();
+        let mut different = Vec::new();
+        let mut seen = 0;
+        for file in fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_none_or(|own| own != extension) {
+                continue;
+            }
+            seen += 1;
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let said = match read(name, &text) {
+                Ok(()) => panic!("{name} is accepted"),
+                Err(faults) => format!("{faults}\n"),
+            };
+            let golden = path.with_extension("err");
+            if is_blessing {
+                fs::write(golden, said).unwrap();
+            } else if fs::read_to_string(golden).ok().as_ref() != Some(&said) {
+                different.push(format!("{name}:\n{said}"));
+            }
+        }
+        assert!(seen > 0, "no bad files in {}", folder.display());
+        assert!(different.is_empty(), "not what the .err files say:\n{}", different.join("\n"));
+    }
+}

@@ -409,6 +409,7 @@ impl<'s> Reader<'s> {
 
     fn conditions<'t>(&mut self, header: &Header, scan: &Scan<'t>) -> Vec<(&'t str, Condition)> {
         let mut conditions: Vec<(&str, Condition)> = Vec::new();
+        let is_cursor = header.rows.is_some_and(|(kind, _)| kind == "cursor");
         for line in &scan.optional_lines {
             if conditions.iter().any(|(name, _)| *name == line.name) {
                 continue;
@@ -418,7 +419,8 @@ impl<'s> Reader<'s> {
                 .and_then(|param| header.params.get(param))
                 .is_some_and(|param| param.absent == Absent::Null);
             match (line.name, param) {
-                ("cursor", _) => conditions.push((line.name, Condition::Cursor)),
+                ("cursor", _) if is_cursor => conditions.push((line.name, Condition::Cursor)),
+                ("cursor", _) => self.fault(line.name_offset, "`-- when cursor` needs `rows: cursor`"),
                 (name, Some(param)) if is_optional => conditions.push((name, Condition::Given(param))),
                 (name, Some(_)) => {
                     self.fault(

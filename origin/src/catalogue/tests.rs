@@ -1,1 +1,78 @@
+//! What writers of query files see (`ui/bad_*.sql` beside what is said about each), and what good files become.
 
+use super::*;
+
+fn parse(files: &[(&str, &str)]) -> Result<Catalogue, Faults> {
+    Catalogue::parse(files.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect())
+}
+
+const PAGE: &str = "-- route: GET /things
+-- param limit: query int8 1..50 = 20
+-- param kind: query text
+-- rows: cursor
+-- tags: things
+
+SELECT body, created_at, id FROM (
+    SELECT * FROM things WHERE true
+    AND kind = :kind                                      -- when kind
+    AND (created_at, id) < (:after_created_at, :after_id) -- when cursor
+    ORDER BY created_at DESC, id DESC LIMIT :max_limit) t
+ORDER BY created_at DESC, id DESC LIMIT :limit;
+";
+
+/// `LARDER_BLESS=1` writes down what is said now; the difference is for a person to read.
+#[test]
+fn every_bad_file_is_refused_in_these_words() {
+    crate::faults::ui::check(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/catalogue/ui"),
+        "sql",
+        |name, text| parse(&[(name, text)]).map(drop),
+    );
+}
+
+#[test]
+fn all_files_that_ship_are_in_the_program_and_good() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("queries");
+    let from_folder = Catalogue::load(&folder).unwrap();
+    let shipped = Catalogue::shipped().unwrap();
+    let texts = |catalogue: &Catalogue| {
+        let of = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), endpoint.source.text.clone());
+        catalogue.endpoints.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&from_folder), texts(&shipped));
+}
+
+#[test]
+fn each_combination_of_optional_lines_is_a_statement() {
+    let catalogue = parse(&[("page.sql", PAGE)]).unwrap();
+    let page = &catalogue.endpoints[0];
+    assert_eq!(page.conditions, [Condition::Given(1), Condition::Cursor]);
+    assert_eq!(page.cursor_columns, ["created_at", "id"]);
+    assert_eq!(page.variants.len(), 4);
+    let all = page.mask(|_| true);
+    let [first, last] = [&page.variants[0], &page.variants[all]];
+    assert_eq!(first.binds, [Bind::Param(0)]);
+    assert!(first.sql.contains("LIMIT 51) t\nORDER BY created_at DESC, id DESC LIMIT $1"), "{}", first.sql);
+    assert!(!first.sql.contains("kind") && !first.sql.ends_with(';'), "{}", first.sql);
+    assert_eq!(last.binds, [Bind::Param(1), Bind::After(0), Bind::After(1), Bind::Param(0)]);
+    assert!(
+        last.sql.contains("kind = $1") && last.sql.contains("< ($2, $3)") && last.sql.ends_with("LIMIT $4")
+    );
+    assert_eq!(page.describe_mask(all), " with kind, cursor");
+    assert_eq!(page.cache, "no-store");
+}
+
+#[test]
+fn two_files_for_the_same_requests_are_refused() {
+    let one = "-- route: GET /things/{id}\n-- param id: path text\n-- rows: one\nSELECT :id AS body";
+    let said = parse(&[("a.sql", one), ("b.sql", &one.replace("id", "key"))]).unwrap_err().to_string();
+    assert_eq!(said, "b.sql:1:11: answers the same requests as a.sql");
+}
+
+#[test]
+fn a_folder_without_query_files_is_refused() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let said = Catalogue::load(here).unwrap_err().to_string();
+    assert!(said.ends_with("has no query file: each endpoint is one file NAME.sql"), "{said}");
+    assert!(Catalogue::load(&here.join("no-such-folder")).is_err());
+}

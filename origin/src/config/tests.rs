@@ -1,1 +1,100 @@
+//! What operators see (`ui/bad_*.toml` beside what is said about each), and what good files become.
 
+use super::*;
+
+const ENVIRONMENT: Environment = Environment { database_url: None, replica_urls: None };
+
+fn environment(database: &str, replicas: &str) -> Environment {
+    Environment { database_url: Some(database.to_owned()), replica_urls: Some(replicas.to_owned()) }
+}
+
+#[track_caller]
+fn good(text: &str, environment: &Environment) -> Config {
+    match Config::parse(text, Path::new("etc/origin.toml"), environment) {
+        Ok(config) => config,
+        Err(faults) => panic!("{faults}"),
+    }
+}
+
+/// `LARDER_BLESS=1` writes down what is said now; the difference is for a person to read.
+#[test]
+fn every_bad_file_is_refused_in_these_words() {
+    crate::faults::ui::check(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/ui"),
+        "toml",
+        |name, text| Config::parse(text, Path::new(name), &ENVIRONMENT).map(drop),
+    );
+}
+
+#[test]
+fn the_environment_is_a_whole_configuration() {
+    let config = good("", &environment("postgres://u@h/d", " postgres://u@h:5433/d ,,postgresql://u@i/d"));
+    assert_eq!(config.to_string(), "primary h:5432/d, replica-1 h:5433/d, replica-2 i:5432/d");
+    assert_eq!(config.listen, DEFAULT_LISTEN);
+    assert_eq!((config.queries, config.schema), (None, None));
+    assert_eq!(config.database.statement_timeout, DEFAULT_STATEMENT_TIMEOUT);
+}
+
+#[test]
+fn the_whole_file_is_read_and_wins_over_the_environment() {
+    let text = r#"
+        listen = "0.0.0.0:9000"
+        workers = 3
+        [database]
+        primary = "postgres://app:secret@10.0.0.1/app"
+        replicas = []
+        connections = 4
+        statement_timeout = "500ms"
+        connect_timeout = "1m"
+        [queries]
+        directory = "queries"
+        [schema]
+        directory = "/srv/schema"
+    "#;
+    let config = good(text, &environment("postgres://u@h/d", "postgres://u@i/d"));
+    assert_eq!(config.to_string(), "primary 10.0.0.1:5432/app");
+    assert_eq!((config.listen.to_string().as_str(), config.workers.get()), ("0.0.0.0:9000", 3));
+    assert!(config.database.replicas.is_empty());
+    assert_eq!(config.database.connections, 4);
+    assert_eq!(config.database.statement_timeout, Duration::from_millis(500));
+    assert_eq!(config.database.connect_timeout, Duration::from_secs(60));
+    // Relative to the file, not to where the program was started.
+    assert_eq!(config.queries.as_deref(), Some(Path::new("etc/queries")));
+    assert_eq!(config.schema.as_deref(), Some(Path::new("/srv/schema")));
+}
+
+#[test]
+fn a_password_is_never_shown() {
+    let config =
+        good("", &environment("postgres://u:secret@h/d?application_name=x", "postgres://u:secret@i/d"));
+    for shown in [config.to_string(), format!("{config:?}"), format!("{:?}", config.database)] {
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+    for url in [
+        "postgres://u:secret@h:x/d",
+        "mysql://u:secret@h/d",
+        "postgres://u:secret@h/d?sslmode=require",
+        "secret",
+    ] {
+        let said = Config::parse("", Path::new("x"), &environment(url, url)).unwrap_err().to_string();
+        assert!(
+            said.contains("DATABASE_URL") && said.contains("REPLICA_URLS") && !said.contains("secret"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_by_its_name() {
+    let said = Config::load(Some(Path::new("no/such/origin.toml")), &ENVIRONMENT).unwrap_err().to_string();
+    assert!(said.starts_with("no/such/origin.toml: cannot be read: "), "{said}");
+}
+
+#[test]
+fn durations_have_a_unit() {
+    assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+    assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+    for bad in ["", "5", "s", "-1s", "1.5s", "5 s", "99999999999999999999s", "18446744073709551615h"] {
+        assert!(duration(bad).is_err(), "{bad}");
+    }
+}

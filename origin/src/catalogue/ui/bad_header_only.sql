@@ -1,0 +1,2 @@
+-- route: GET /things
+-- rows: many

@@ -1,0 +1,4 @@
+-- route: POST /things
+-- rows: one
+
+SELECT 1 AS body

@@ -1,0 +1,4 @@
+-- route: GET /-/metrics
+-- rows: one
+
+SELECT 1 AS body

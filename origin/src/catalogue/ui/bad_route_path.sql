@@ -1,0 +1,4 @@
+-- route: GET /things//{Id}
+-- rows: one
+
+SELECT 1 AS body

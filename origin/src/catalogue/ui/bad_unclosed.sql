@@ -1,0 +1,5 @@
+-- route: GET /things
+-- rows: many
+
+SELECT 'it''s AS body
+FROM things
