@@ -269,8 +269,8 @@ fn judge(
     let Head { status, request_time, response_time } = head;
     remove_hop_by_hop(fields);
     let directives = ResponseDirectives::of(fields);
-    let mut facts = Facts::of(status, fields, &directives, request_time, response_time);
     let of_request = RequestFacts::of(&request.method, &request.fields, request.has_body);
+    let mut facts = Facts::of(of_request, status, fields, &directives, request_time, response_time);
     let decision = policy::judge_response(worker, request, plan, status.as_u16(), fields)?;
     facts.policy = PolicyLifetimes {
         // An error stays as short as its origin says: no policy may stretch it without saying so by status.

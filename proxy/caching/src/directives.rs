@@ -1,11 +1,15 @@
 //! `Cache-Control` of a request and of a response as typed values (RFC 9111 section 5.2).
 //!
 //! Parsing never fails: what cannot be read is ignored or, where ignoring it could make something fresh, taken
-//! for zero. This file must not know what a directive leads to. Next: `storable.rs`, `freshness.rs`.
+//! for zero. Where a spelling leaves a doubt, a restriction counts and a permission does not. This file must not
+//! know what a directive leads to. Next: `storable.rs`, `freshness.rs`.
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header::CACHE_CONTROL};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{CACHE_CONTROL, PRAGMA},
+};
 
 /// Directives of a request that a shared cache looks at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,20 +54,30 @@ impl ResponseDirectives {
         for (name, argument) in fields.get_all(CACHE_CONTROL).iter().flat_map(parts) {
             directives.take(name, argument);
         }
+        // In a response `Pragma` means nothing by the RFC (section 5.4). But an origin that sends it without any
+        // `Cache-Control` is an old one, and what it wants is plain.
+        if !fields.contains_key(CACHE_CONTROL) {
+            directives.no_cache = fields
+                .get_all(PRAGMA)
+                .iter()
+                .flat_map(|line| list_members(line.as_bytes()))
+                .any(|member| member.eq_ignore_ascii_case(b"no-cache"));
+        }
         directives
     }
 
-    fn take(&mut self, name: &[u8], argument: Option<&[u8]>) {
+    fn take(&mut self, name: &[u8], argument: Argument<'_>) {
         // `private="x"` and `no-cache="x"` speak of single fields only. Taking them for the whole response
         // is what section 5.2.2.4 and 5.2.2.7 let a cache do, and it is the safe way.
         match name.to_ascii_lowercase().as_slice() {
             b"no-store" => self.no_store = true,
             b"no-cache" => self.no_cache = true,
             b"private" => self.private = true,
-            b"public" => self.public = true,
             b"must-revalidate" => self.must_revalidate = true,
             b"proxy-revalidate" => self.proxy_revalidate = true,
-            b"must-understand" => self.must_understand = true,
+            // These two permit something. With an argument, which they do not have, who knows what.
+            b"public" => self.public |= argument == Argument::None,
+            b"must-understand" => self.must_understand |= argument == Argument::None,
             b"max-age" => restrict(&mut self.max_age, argument),
             b"s-maxage" => restrict(&mut self.s_maxage, argument),
             b"stale-while-revalidate" => restrict(&mut self.stale_while_revalidate, argument),
@@ -74,18 +88,21 @@ impl ResponseDirectives {
 }
 
 /// Takes a delta-seconds argument into `slot`.
-fn restrict(slot: &mut Option<Duration>, argument: Option<&[u8]>) {
+fn restrict(slot: &mut Option<Duration>, argument: Argument<'_>) {
     //= https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1
     //# When there is more than one value present for a given directive
-    //# (e.g., two Expires header field lines or multiple Cache-Control: max-age
-    //# directives), either the first occurrence should be used or the
+    //# (e.g., two Expires header field lines or multiple Cache-Control: max-
+    //# age directives), either the first occurrence should be used or the
     //# response should be considered stale.
     //
     //= https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1
-    //# Caches are encouraged to consider responses that have invalid
-    //# freshness information (e.g., a max-age directive with non-integer
-    //# content) to be stale.
-    let value = argument.and_then(delta_seconds).unwrap_or(Duration::ZERO);
+    //# Caches are encouraged to consider
+    //# responses that have invalid freshness information (e.g., a max-age
+    //# directive with non-integer content) to be stale.
+    let value = match argument {
+        Argument::Value(text) => delta_seconds(text).unwrap_or(Duration::ZERO),
+        Argument::None | Argument::Malformed => Duration::ZERO,
+    };
     *slot = match *slot {
         Some(first) if first != value => Some(Duration::ZERO),
         _ => Some(value),
@@ -109,49 +126,79 @@ pub(crate) fn delta_seconds(text: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// The directives of one field line: name, and argument without its quotes.
-fn parts(value: &HeaderValue) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    list_members(value.as_bytes()).map(|member| match member.iter().position(|&byte| byte == b'=') {
-        Some(at) => {
-            let argument = member[at + 1..].trim_ascii();
-            let unquoted =
-                argument.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(argument);
-            (member[..at].trim_ascii(), Some(unquoted))
-        }
-        None => (member, None),
+/// What stands behind the name of a directive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Argument<'v> {
+    None,
+    /// Without its quotes.
+    Value(&'v [u8]),
+    /// Something is there that the grammar does not have, such as a blank beside the equals sign.
+    Malformed,
+}
+
+/// The directives of one field line.
+fn parts(value: &HeaderValue) -> impl Iterator<Item = (&[u8], Argument<'_>)> {
+    let mut members = list_members(value.as_bytes());
+    std::iter::from_fn(move || {
+        let member = members.next()?;
+        let Some(at) = member.iter().position(|&byte| byte == b'=') else {
+            let argument = if members.has_open_quote { Argument::Malformed } else { Argument::None };
+            return Some((member, argument));
+        };
+        let (name, written) = (&member[..at], &member[at + 1..]);
+        let is_tight = name.trim_ascii_end() == name && written.trim_ascii_start() == written;
+        let unquoted =
+            written.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(written);
+        let is_readable = is_tight && !members.has_open_quote;
+        let argument = if is_readable { Argument::Value(unquoted) } else { Argument::Malformed };
+        Some((name.trim_ascii_end(), argument))
     })
 }
 
 /// Members of a comma-separated list, trimmed, empty ones left out; a comma within a quoted string does not
 /// end a member (RFC 9110 section 5.6.1 and 5.6.4).
-pub(crate) fn list_members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = list;
-    std::iter::from_fn(move || {
-        loop {
-            if rest.is_empty() {
-                return None;
-            }
-            let end = member_end(rest);
-            let member = rest[..end].trim_ascii();
-            rest = rest.get(end + 1..).unwrap_or_default();
+pub(crate) fn list_members(list: &[u8]) -> ListMembers<'_> {
+    ListMembers { rest: list, has_open_quote: false }
+}
+
+pub(crate) struct ListMembers<'l> {
+    rest: &'l [u8],
+    /// A quote that does not close is no quoted string: if it were taken for one, `x="y, no-store` would hide a
+    /// directive from us that others see. From there on every comma ends a member. That also keeps the cost linear.
+    has_open_quote: bool,
+}
+
+impl<'l> Iterator for ListMembers<'l> {
+    type Item = &'l [u8];
+
+    fn next(&mut self) -> Option<&'l [u8]> {
+        while !self.rest.is_empty() {
+            let end = self.member_end();
+            let member = self.rest[..end].trim_ascii();
+            self.rest = self.rest.get(end + 1..).unwrap_or_default();
             if !member.is_empty() {
                 return Some(member);
             }
         }
-    })
+        None
+    }
 }
 
-fn member_end(list: &[u8]) -> usize {
-    let mut quoted = false;
-    let mut escaped = false;
-    for (at, &byte) in list.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b',' if !quoted => return at,
-            _ => (),
+impl ListMembers<'_> {
+    fn member_end(&mut self) -> usize {
+        let mut quoted = false;
+        let mut escaped = false;
+        for (at, &byte) in self.rest.iter().enumerate() {
+            match byte {
+                b',' if !quoted => return at,
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' if !self.has_open_quote => quoted = !quoted,
+                _ => (),
+            }
         }
+        self.has_open_quote |= quoted;
+        let is_comma = |byte: &u8| *byte == b',';
+        self.rest.iter().position(is_comma).filter(|_| quoted).unwrap_or(self.rest.len())
     }
-    list.len()
 }

@@ -2,7 +2,11 @@
 
 use http::{
     HeaderMap, HeaderName,
-    header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+        CONTENT_TYPE, COOKIE, DATE, ETAG, EXPIRES, HOST, LAST_MODIFIED, PRAGMA, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    },
 };
 
 use crate::{
@@ -12,19 +16,55 @@ use crate::{
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 const LARDER_VERSION: HeaderName = HeaderName::from_static("larder-version");
 const LARDER_CACHE_CONTROL: HeaderName = HeaderName::from_static("larder-cache-control");
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
     KEEP_ALIVE,
     PROXY_CONNECTION,
+    //= https://www.rfc-editor.org/rfc/rfc9111#section-3.1
+    //# Effectively, this is limited to
+    //# Proxy-Authenticate (Section 11.7.1 of [HTTP]), Proxy-
+    //# Authentication-Info (Section 11.7.3 of [HTTP]), and Proxy-
+    //# Authorization (Section 11.7.2 of [HTTP]).
     PROXY_AUTHENTICATE,
+    PROXY_AUTHENTICATION_INFO,
     PROXY_AUTHORIZATION,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
+];
+
+/// Fields that decide who may see a response, for how long, and what its bytes are. `Connection` cannot take them
+/// away: a response whose `private` or `Set-Cookie` was gone before we looked would be shared, a request whose
+/// `Cookie` was gone would fetch one person's variant of a page for another.
+const FOR_ALL_RECIPIENTS: [HeaderName; 18] = [
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
+    //# A sender MUST NOT send a connection option corresponding to a field
+    //# that is intended for all recipients of the content.  For example,
+    //# Cache-Control is never appropriate as a connection option
+    //# (Section 5.2 of [CACHING]).
+    AGE,
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CACHE_TAG,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    DATE,
+    ETAG,
+    EXPIRES,
+    HOST,
+    LAST_MODIFIED,
+    PRAGMA,
+    SET_COOKIE,
+    SURROGATE_KEY,
+    VARY,
 ];
 
 /// Removes what concerns one connection only: the known fields, and those that `Connection` names.
@@ -42,6 +82,7 @@ pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
             .iter()
             .flat_map(|line| list_members(line.as_bytes()))
             .filter_map(|option| HeaderName::from_bytes(option).ok())
+            .filter(|name| !FOR_ALL_RECIPIENTS.contains(name))
             .collect();
         for name in named {
             fields.remove(name);

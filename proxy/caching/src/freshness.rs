@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use http::{
     HeaderMap, StatusCode,
-    header::{AGE, DATE, EXPIRES, LAST_MODIFIED},
+    header::{AGE, COOKIE, DATE, EXPIRES, LAST_MODIFIED, LOCATION, VARY},
 };
 
 use crate::{
     directives::{ResponseDirectives, delta_seconds, list_members},
+    storable::RequestFacts,
     time::{Age, FreshnessLifetime, Timestamp},
 };
 
@@ -50,21 +51,25 @@ pub struct Facts {
     pub corrected_initial_age: Age,
     pub explicit_lifetime: Option<FreshnessLifetime>,
     pub heuristic_lifetime: Option<FreshnessLifetime>,
-    /// Whether a configured TTL may apply to its status.
+    /// Whether configuration and policy may give it a lifetime, or a longer one. If not, the origin's explicit
+    /// lifetime is the longest, and they can only shorten it.
     pub takes_configured_ttl: bool,
+    /// Whether only the origin's own stale windows hold, not those of configuration and policy.
+    pub takes_own_windows_only: bool,
     pub stale_while_revalidate: Option<Duration>,
     pub stale_if_error: Option<Duration>,
     /// `no-cache`: never reused without validation.
     pub always_validate: bool,
-    /// `must-revalidate`, `proxy-revalidate`, `s-maxage`: never used stale.
+    /// `must-revalidate`, `proxy-revalidate`: never used stale.
     pub never_stale: bool,
     pub policy: PolicyLifetimes,
 }
 
 impl Facts {
-    /// `request_time` and `response_time` are those of the exchange that brought the response
-    /// (section 4.2.3).
+    /// `request` is the one that brought the response; `request_time` and `response_time` are those of that
+    /// exchange (section 4.2.3).
     pub fn of(
+        request: RequestFacts,
         status: StatusCode,
         fields: &HeaderMap,
         directives: &ResponseDirectives,
@@ -72,27 +77,38 @@ impl Facts {
         response_time: Timestamp,
     ) -> Facts {
         let date_value = fields.get(DATE).and_then(Timestamp::from_http_date).unwrap_or(response_time);
+        let is_error = status.is_client_error() || status.is_server_error();
+        // `public` says that the answer is the same for everybody. The other directives that permit sharing an
+        // answer to somebody with credentials do so on conditions, and the first is the origin's own lifetime.
+        let is_personal = request.has_authorization && !directives.public;
+        // What was guessed from a date is no reason to share an answer to somebody with a cookie.
+        let is_shared_by_guess =
+            request.has_cookie && !directives.public && !varies_on_cookie(fields) || is_personal;
+        let takes_configured_ttl = takes_configured_ttl(status, fields);
         Facts {
             response_time,
             corrected_initial_age: corrected_initial_age(fields, date_value, request_time, response_time),
             explicit_lifetime: explicit_lifetime(fields, directives, date_value),
-            heuristic_lifetime: heuristic_lifetime(status, fields, date_value),
-            takes_configured_ttl: takes_configured_ttl(status),
-            stale_while_revalidate: directives.stale_while_revalidate,
-            stale_if_error: directives.stale_if_error,
-            always_validate: directives.no_cache,
+            heuristic_lifetime: heuristic_lifetime(fields, date_value)
+                .filter(|_| takes_configured_ttl && !is_shared_by_guess),
+            takes_configured_ttl: takes_configured_ttl && !is_personal,
             //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.10
             //# The s-maxage directive incorporates the semantics of the
             //# proxy-revalidate response directive (Section 5.2.2.8) for a shared
             //# cache.
             //
-            // RFC 5861 windows of the origin itself are its own word on stale use, so they outrank the
-            // part of s-maxage; they do not outrank must-revalidate and proxy-revalidate.
-            never_stale: directives.must_revalidate
-                || directives.proxy_revalidate
-                || (directives.s_maxage.is_some()
-                    && directives.stale_while_revalidate.is_none()
-                    && directives.stale_if_error.is_none()),
+            // RFC 5861 windows beside it are the origin's own word on stale use by a shared cache, which is how
+            // origins and CDNs take the two together. So they hold; those of the configuration do not.
+            takes_own_windows_only: is_error || directives.s_maxage.is_some(),
+            stale_while_revalidate: directives.stale_while_revalidate,
+            stale_if_error: directives.stale_if_error,
+            always_validate: directives.no_cache,
+            //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.10
+            //# This directive also
+            //# permits a shared cache to reuse a response to a request containing an
+            //# Authorization header field, subject to the above requirements on
+            //# maximum age and revalidation (Section 3.5).
+            never_stale: directives.must_revalidate || directives.proxy_revalidate || is_personal,
             policy: PolicyLifetimes::default(),
         }
     }
@@ -109,19 +125,21 @@ impl Facts {
     /// The lifetime under the rules of now. `None`: neither the response, nor a policy, nor the
     /// configuration gives one.
     pub fn freshness_lifetime(&self, rules: &Rules) -> Option<FreshnessLifetime> {
-        let configured = |ttl: Option<Duration>| {
-            ttl.filter(|_| self.takes_configured_ttl).map(FreshnessLifetime::from_duration)
-        };
-        let given = self.policy.ttl.map(FreshnessLifetime::from_duration).or_else(|| configured(rules.ttl));
-        if let (Some(given), None) = (given, self.policy.ttl) {
-            return Some(given); // `ttl` alone overrides: the bounds are for what others give.
-        }
-        let lifetime = given
-            .or(self.explicit_lifetime)
-            .or_else(|| configured(rules.default_ttl))
-            .or(self.heuristic_lifetime)?;
-        let floor = configured(rules.min_ttl).unwrap_or(FreshnessLifetime::ZERO);
+        let policy_ttl = self.policy.ttl.map(FreshnessLifetime::from_duration);
+        let ttl = rules.ttl.map(FreshnessLifetime::from_duration);
         let ceiling = rules.max_ttl.map(FreshnessLifetime::from_duration);
+        if !self.takes_configured_ttl {
+            let limits = [policy_ttl, ttl, ceiling].into_iter().flatten();
+            return Some(limits.fold(self.explicit_lifetime?, FreshnessLifetime::min));
+        }
+        if let (Some(ttl), None) = (ttl, policy_ttl) {
+            return Some(ttl); // `ttl` alone overrides: the bounds are for what others give.
+        }
+        let lifetime = policy_ttl
+            .or(self.explicit_lifetime)
+            .or_else(|| rules.default_ttl.map(FreshnessLifetime::from_duration))
+            .or(self.heuristic_lifetime)?;
+        let floor = rules.min_ttl.map(FreshnessLifetime::from_duration).unwrap_or_default();
         Some(ceiling.map_or(lifetime.max(floor), |ceiling| lifetime.max(floor).min(ceiling)))
     }
 
@@ -150,6 +168,9 @@ impl Facts {
         //# s-maxage or proxy-revalidate response directive; see Section 5.2.2).
         if self.never_stale || self.always_validate {
             return Duration::ZERO;
+        }
+        if self.takes_own_windows_only {
+            return origin.unwrap_or(Duration::ZERO);
         }
         policy.or(origin).or(configured).unwrap_or(Duration::ZERO)
     }
@@ -211,25 +232,28 @@ fn explicit_lifetime(
     Some(FreshnessLifetime::from_duration(expires.since(date_value)))
 }
 
-fn heuristic_lifetime(
-    status: StatusCode,
-    fields: &HeaderMap,
-    date_value: Timestamp,
-) -> Option<FreshnessLifetime> {
+fn heuristic_lifetime(fields: &HeaderMap, date_value: Timestamp) -> Option<FreshnessLifetime> {
     //= https://www.rfc-editor.org/rfc/rfc9111#section-4.2.2
     //# A cache MUST NOT use heuristics to determine freshness when an
     //# explicit expiration time is present in the stored response.
     // (Explicit lifetimes are looked at first.)
-    if !takes_configured_ttl(status) {
-        return None;
-    }
     let last_modified = Timestamp::from_http_date(fields.get(LAST_MODIFIED)?)?;
     let since = date_value.since(last_modified);
     Some(FreshnessLifetime::from_duration((since / HEURISTIC_DIVISOR).min(LONGEST_HEURISTIC)))
 }
 
-/// Statuses to which a TTL applies that the origin did not give. Errors are left out: one of them must not
-/// stay for the time that was meant for a good answer.
-fn takes_configured_ttl(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 300 | 301 | 308)
+/// Responses to which a lifetime applies that the origin did not give. Errors are left out: one of them must not
+/// stay for the time that was meant for a good answer. So are redirects that may pass, empty answers, and a
+/// redirect without a target, which is an error in all but its number.
+fn takes_configured_ttl(status: StatusCode, fields: &HeaderMap) -> bool {
+    match status.as_u16() {
+        200 | 203 | 300 => true,
+        301 | 308 => fields.contains_key(LOCATION),
+        _ => false,
+    }
+}
+
+fn varies_on_cookie(fields: &HeaderMap) -> bool {
+    let mut members = fields.get_all(VARY).iter().flat_map(|line| list_members(line.as_bytes()));
+    members.any(|member| member.eq_ignore_ascii_case(COOKIE.as_str().as_bytes()))
 }

@@ -5,7 +5,7 @@
 
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_RANGE, SET_COOKIE},
+    header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, SET_COOKIE},
 };
 
 use crate::{
@@ -46,6 +46,18 @@ impl NotStorable {
             NotStorable::NoFreshness => "no-freshness",
         }
     }
+
+    /// Whether the next request for the same target may well bring something to store: the reason is what this
+    /// one request carried.
+    pub const fn lies_in_the_request(self) -> bool {
+        matches!(
+            self,
+            NotStorable::Method
+                | NotStorable::RequestBody
+                | NotStorable::RequestNoStore
+                | NotStorable::Authorization
+        )
+    }
 }
 
 /// What of the request decides whether its response may be stored.
@@ -54,6 +66,7 @@ pub struct RequestFacts {
     pub is_get: bool,
     pub has_body: bool,
     pub has_authorization: bool,
+    pub has_cookie: bool,
     pub no_store: bool,
 }
 
@@ -63,6 +76,7 @@ impl RequestFacts {
             is_get: method == Method::GET,
             has_body,
             has_authorization: fields.contains_key(AUTHORIZATION),
+            has_cookie: fields.contains_key(COOKIE),
             no_store: RequestDirectives::of(fields).no_store,
         }
     }
@@ -95,7 +109,7 @@ pub fn storable(
     }
     //= https://www.rfc-editor.org/rfc/rfc9111#section-3
     //# the response status code is final (see Section 15 of [HTTP]);
-    if status.is_informational() || status == StatusCode::NOT_MODIFIED {
+    if status.is_informational() || status == StatusCode::NOT_MODIFIED || is_about_one_request(status) {
         return Err(NotStorable::Status);
     }
     //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.3
@@ -124,7 +138,10 @@ pub fn storable(
     //# A shared cache MUST NOT use a cached response to a request with an
     //# Authorization header field (Section 11.6.2 of [HTTP]) to satisfy any
     //# subsequent request unless the response contains a Cache-Control field
-    //# with a response directive (Section 5.2.2) that allows it to be stored by a shared cache
+    //# with a response directive (Section 5.2.2) that allows it to be stored
+    //# by a shared cache, and the cache conforms to the requirements of that
+    //# directive for that response.
+    // What the requirements are: `Facts::takes_configured_ttl`.
     let permits_authorization =
         directives.public || directives.must_revalidate || directives.s_maxage.is_some();
     if request.has_authorization && !permits_authorization {
@@ -150,6 +167,28 @@ fn has_use(fields: &HeaderMap, facts: &Facts, rules: &Rules) -> Result<(), NotSt
                 Err(_) => Err(NotStorable::NoFreshness),
             }
         }
+    }
+}
+
+/// Statuses that say something of one request, not of its target: of its fields, its credentials, or the moment.
+fn is_about_one_request(status: StatusCode) -> bool {
+    match status.as_u16() {
+        //= https://www.rfc-editor.org/rfc/rfc6585#section-3
+        //# Responses with the 428 status code MUST NOT be stored by a cache.
+        //
+        //= https://www.rfc-editor.org/rfc/rfc6585#section-4
+        //# Responses with the 429 status code MUST NOT be stored by a cache.
+        //
+        //= https://www.rfc-editor.org/rfc/rfc6585#section-5
+        //# Responses with the 431 status code MUST NOT be stored by a cache.
+        //
+        //= https://www.rfc-editor.org/rfc/rfc6585#section-6
+        //# Responses with the 511 status code MUST NOT be stored by a cache.
+        428 | 429 | 431 | 511 => true,
+        // Not forbidden. But the key does not hold the field that brought them about, so anybody could put one in
+        // the place of a good page for as long as the origin's own max-age says.
+        400 | 401 | 406 | 407 | 408 | 411 | 412 | 413 | 415 | 417 | 421 | 425 | 426 => true,
+        _ => false,
     }
 }
 

@@ -25,7 +25,8 @@ pub fn is_tag(text: &[u8]) -> bool {
 /// Calls `each` with every tag of the upstream's fields.
 pub fn upstream_tags<'f>(fields: &'f HeaderMap, mut each: impl FnMut(&'f [u8])) -> Result<(), TooManyTags> {
     let listed = fields.get_all(CACHE_TAG).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    let spaced = fields.get_all(SURROGATE_KEY).iter().flat_map(|line| line.as_bytes().split(|b| *b == b' '));
+    let spaced =
+        fields.get_all(SURROGATE_KEY).iter().flat_map(|line| line.as_bytes().split(u8::is_ascii_whitespace));
     let tags = listed.chain(spaced).map(<[u8]>::trim_ascii).filter(|tag| !tag.is_empty());
     for (count, tag) in tags.enumerate() {
         if count == MAX_TAGS || !is_tag(tag) {

@@ -38,8 +38,14 @@ impl Timestamp {
 
     /// An HTTP-date in any of its three forms (RFC 9110 section 5.6.7); `None` for anything else.
     pub fn from_http_date(value: &HeaderValue) -> Option<Timestamp> {
-        let text = value.to_str().ok()?;
-        httpdate::parse_http_date(text.trim()).ok().map(Timestamp::from_system)
+        let text = value.to_str().ok()?.trim();
+        //= https://www.rfc-editor.org/rfc/rfc9111#section-4.2
+        //# Although all date formats are specified to be case-sensitive, a
+        //# cache recipient SHOULD match the field value case-insensitively.
+        httpdate::parse_http_date(text)
+            .or_else(|_| httpdate::parse_http_date(&in_usual_case(text)))
+            .ok()
+            .map(Timestamp::from_system)
     }
 
     pub const fn as_ms(self) -> u64 {
@@ -54,6 +60,21 @@ impl Timestamp {
     pub const fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// A date with its letters as the grammar has them: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn in_usual_case(text: &str) -> String {
+    let mut usual = String::with_capacity(text.len());
+    let mut is_inside_word = false;
+    for letter in text.chars() {
+        usual.push(if is_inside_word { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() });
+        is_inside_word = letter.is_ascii_alphabetic();
+    }
+    if usual.ends_with("Gmt") {
+        usual.truncate(usual.len() - 3);
+        usual.push_str("GMT");
+    }
+    usual
 }
 
 impl std::ops::Add<Duration> for Timestamp {

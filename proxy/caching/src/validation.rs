@@ -1,16 +1,29 @@
 //! Validators, the validation request, and freshening by a 304 (RFC 9111 section 4.3).
 
 use http::{
-    HeaderMap, HeaderName, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
+        AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MATCH,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
     },
 };
 
+use crate::{fields::remove_hop_by_hop, time::Timestamp};
+
 /// Whether a response can be validated later.
 pub fn has_validator(fields: &HeaderMap) -> bool {
-    fields.contains_key(ETAG) || fields.contains_key(LAST_MODIFIED)
+    entity_tag(fields).is_some() || last_modified(fields).is_some()
+}
+
+/// The entity tag of a response. An empty field is none.
+pub(crate) fn entity_tag(fields: &HeaderMap) -> Option<&HeaderValue> {
+    fields.get(ETAG).filter(|tag| !tag.is_empty())
+}
+
+/// `Last-Modified`, if it is a date: anything else is ignored by the origin when it comes back.
+fn last_modified(fields: &HeaderMap) -> Option<(&HeaderValue, Timestamp)> {
+    let value = fields.get(LAST_MODIFIED)?;
+    Some((value, Timestamp::from_http_date(value)?))
 }
 
 /// Fields of the client that make a response depend on what this one client already has. A request that is
@@ -21,14 +34,17 @@ pub const CLIENT_CONDITIONS: [HeaderName; 6] =
 /// Turns a request into one that validates `stored`.
 pub fn make_validation_request(request: &mut HeaderMap, stored: &HeaderMap) {
     //= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.1
-    //# A cache MUST send the relevant entity tags (using If-Match, If-None-Match, or If-Range)
-    //# if the entity tags were provided in the stored response(s) being validated.
-    if let Some(tag) = stored.get(ETAG) {
+    //# MUST send the relevant entity tags (using If-Match, If-None-Match,
+    //# or If-Range) if the entity tags were provided in the stored
+    //# response(s) being validated.
+    if let Some(tag) = entity_tag(stored) {
         request.insert(IF_NONE_MATCH, tag.clone());
     }
     //= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.1
-    //# A cache SHOULD send the Last-Modified value (using If-Modified-Since)
-    if let Some(date) = stored.get(LAST_MODIFIED) {
+    //# SHOULD send the Last-Modified value (using If-Modified-Since) if
+    //# the request is not for a subrange, a single stored response is
+    //# being validated, and that response contains a Last-Modified value.
+    if let Some((date, _)) = last_modified(stored) {
         request.insert(IF_MODIFIED_SINCE, date.clone());
     }
 }
@@ -46,20 +62,46 @@ pub enum Validated {
     Full,
 }
 
+/// Reads the answer to a request that [`make_validation_request`] made for `stored`.
 pub fn validated(status: StatusCode, fields: &HeaderMap, stored: &HeaderMap) -> Validated {
     if status == StatusCode::NOT_MODIFIED {
-        //= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.4
-        //# If the new response contains one or more "strong validators" (see Section
-        //# 8.8.1 of [HTTP]), then each of those strong validators identifies a
-        //# selected representation for update.
-        return match (fields.get(ETAG), stored.get(ETAG)) {
-            (Some(new), Some(old)) if opaque_tag(new.as_bytes()) != opaque_tag(old.as_bytes()) => {
-                Validated::Mismatch
-            }
-            _ => Validated::NotModified,
-        };
+        return if is_about(fields, stored) { Validated::NotModified } else { Validated::Mismatch };
     }
     if status.is_server_error() { Validated::Error } else { Validated::Full }
+}
+
+/// Whether a 304 is about `stored` (section 4.3.4).
+fn is_about(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
+    // Without a validator nothing was asked, so nothing was answered.
+    if !has_validator(stored) {
+        return false;
+    }
+    let dates = (last_modified(not_modified), last_modified(stored));
+    match (entity_tag(not_modified), entity_tag(stored)) {
+        //= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.4
+        //# If none of the initial set
+        //# contains at least one of the same strong validators, then the
+        //# cache MUST NOT use the new response to update any stored
+        //# responses.
+        (Some(new), stored) if !is_weak(new.as_bytes()) => stored == Some(new),
+        //= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.4
+        //# If the new response contains no strong validators but does contain
+        //# one or more "weak validators", and those validators correspond to
+        //# one of the initial set's stored responses, then the most recent of
+        //# those matching stored responses is identified for update.
+        (Some(new), Some(stored)) => opaque_tag(new.as_bytes()) == opaque_tag(stored.as_bytes()),
+        (Some(_), None) | (None, _) => match dates {
+            (Some((_, new)), Some((_, stored))) => new == stored,
+            (Some(_), None) => false,
+            // Section 4.3.4 takes such a 304 only for a stored response without a validator. But our request had
+            // the validators of just one, so it can be about no other; and many origins leave the tag out.
+            (None, _) => entity_tag(not_modified).is_none(),
+        },
+    }
+}
+
+fn is_weak(tag: &[u8]) -> bool {
+    tag.starts_with(b"W/")
 }
 
 /// An entity tag without its mark of weakness.
@@ -67,20 +109,34 @@ pub(crate) fn opaque_tag(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
+/// What a 304 does not change. The stored body is what it is, and a `Content-Type` that an origin puts on every
+/// answer must not turn it into something that a browser runs. A cookie in a 304 is for the one client whose
+/// request it answers.
+const NOT_UPDATED: [HeaderName; 5] =
+    [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE];
+
 /// The stored fields after a 304 (section 3.2): what it brings replaces what was stored, save what describes
-/// the stored body itself.
+/// the stored body itself. The result has no `Date` and no `Age` but those of the 304; without them, it counts from
+/// the time it was received.
 pub fn freshened(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
+    let mut update = not_modified.clone();
+    //= https://www.rfc-editor.org/rfc/rfc9111#section-3.2
+    //# Header fields excepted from storage in Section 3.1,
+    remove_hop_by_hop(&mut update);
+    for name in &NOT_UPDATED {
+        update.remove(name);
+    }
     let mut fields = stored.clone();
-    for name in not_modified.keys() {
+    // Else the response would be as old after its validation as it was before.
+    fields.remove(DATE);
+    fields.remove(AGE);
+    for name in update.keys() {
         //= https://www.rfc-editor.org/rfc/rfc9111#section-3.2
-        //# Caches are required to update a stored response's header fields from
-        //# another (typically newer) response in several situations
-        // A cookie in a 304 is for the one client whose request it answers.
-        if [CONTENT_LENGTH, CONTENT_RANGE, CONTENT_ENCODING, CONTENT_TYPE, SET_COOKIE].contains(name) {
-            continue;
-        }
+        //# When doing so, the cache MUST add each header field in the provided
+        //# response to the stored response, replacing field values that are
+        //# already present
         fields.remove(name);
-        for value in not_modified.get_all(name) {
+        for value in update.get_all(name) {
             fields.append(name.clone(), value.clone());
         }
     }
