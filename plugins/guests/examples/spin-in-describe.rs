@@ -2,7 +2,6 @@
 
 use larder_policy::bindings::{request, setup};
 
-#[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "exported from components alone"))]
 struct SpinInDescribe;
 
 impl setup::Guest for SpinInDescribe {
@@ -27,3 +26,6 @@ impl request::Guest for SpinInDescribe {
 setup::__export_setup!(SpinInDescribe with_types_in larder_policy::bindings::setup);
 #[cfg(target_family = "wasm")]
 request::__export_request!(SpinInDescribe with_types_in larder_policy::bindings::request);
+// Elsewhere it would count as never used.
+#[cfg(not(target_family = "wasm"))]
+const _: fn() -> setup::Description = <SpinInDescribe as setup::Guest>::describe;

@@ -104,6 +104,7 @@ impl Engine {
             component: component(),
             detail: format!("{error:#}"),
         };
+        let setup = setup::GuestIndices::new(&pre).map_err(contract_error)?;
         let exports = |interface: &str| {
             compiled.get_export_index(None, format!("{PACKAGE}{interface}@{SUPPORTED}")).is_some()
         };
@@ -117,7 +118,6 @@ impl Engine {
             let detail = "exports neither request-policy nor response-policy".to_owned();
             return Err(LoadError::Contract { component: component(), detail });
         }
-        let setup = setup::GuestIndices::new(&pre).map_err(contract_error)?;
         Ok(Program { pre, setup, request, response })
     }
 

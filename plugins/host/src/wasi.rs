@@ -1,10 +1,10 @@
 //! What a component gets for the WASI imports that every toolchain adds, used or not: nothing of the world.
 //!
-//! Standard error is heard, because a panic says there what went wrong. The environment is empty and the seed
+//! Standard output and error are heard, because a panic says there what went wrong. The environment is empty and the seed
 //! of hash tables fixed, because standard libraries ask for them on their own. All else traps with its name.
 
 use wasmtime::{
-    StoreContextMut,
+    AsContextMut, StoreContextMut,
     component::{
         Component, Linker, LinkerInstance, Resource, ResourceAny, ResourceType, Val,
         types::{ComponentInstance, ComponentItem},
@@ -62,9 +62,10 @@ fn link_interface(
             ComponentItem::ComponentFunc(_) => {
                 let answer = stand_in(unversioned, name);
                 let full_name = format!("{interface_name}#{name}");
-                linker.func_new(name, move |store, _, arguments, results| match answer {
-                    Some(answer) => answer(store, arguments, results),
-                    None => Err(Denied(full_name.clone()).into()),
+                linker.func_new(name, move |mut store, _, arguments, results| {
+                    let Some(answer) = answer else { return Err(Denied(full_name.clone()).into()) };
+                    answer(store.as_context_mut(), arguments, results)?;
+                    give_back(store, arguments)
                 })?;
             }
             ComponentItem::Resource(_) => {
@@ -76,6 +77,16 @@ fn link_interface(
             | ComponentItem::Module(_)
             | ComponentItem::Component(_)
             | ComponentItem::ComponentInstance(_) => (),
+        }
+    }
+    Ok(())
+}
+
+/// What a function was lent has to be given back before it returns.
+fn give_back(mut store: StoreContextMut<'_, Guarded>, arguments: &[Val]) -> wasmtime::Result<()> {
+    for argument in arguments {
+        if let Val::Resource(lent) = argument {
+            lent.resource_drop(&mut store)?;
         }
     }
     Ok(())
@@ -96,10 +107,15 @@ fn stand_in(interface: &str, function: &str) -> Option<StandIn> {
         | ("wasi:cli/terminal-stderr", "get-terminal-stderr") => {
             |_, _, results| answer(results, Val::Option(None))
         }
-        ("wasi:cli/stdout", "get-stdout") | ("wasi:cli/stderr", "get-stderr") => |store, _, results| {
-            let stream = ResourceAny::try_from_resource(Resource::<Nowhere>::new_own(0), store)?;
-            answer(results, Val::Resource(stream))
+        ("wasi:cli/stdout", "get-stdout")
+        | ("wasi:cli/stderr", "get-stderr")
+        | ("wasi:io/streams", "[method]output-stream.subscribe") => |store, _, results| {
+            let nowhere = ResourceAny::try_from_resource(Resource::<Nowhere>::new_own(0), store)?;
+            answer(results, Val::Resource(nowhere))
         },
+        // There is nothing to wait for but output streams, which are always ready.
+        ("wasi:io/poll", "[method]pollable.block") => |_, _, _| Ok(()),
+        ("wasi:io/poll", "[method]pollable.ready") => |_, _, results| answer(results, Val::Bool(true)),
         ("wasi:io/streams", "[method]output-stream.check-write") => {
             |_, _, results| answer(results, Val::Result(Ok(Some(Box::new(Val::U64(WRITE_BYTES_MAX))))))
         }

@@ -1,8 +1,12 @@
 //! The host against real components, most of which mean no good.
 //!
-//! One binary, because links are slow. `guests.rs` has a test for each file of `plugins/guests/examples`.
+//! One binary, because links are slow. A guest of `plugins/guests/examples` has its test in `guests.rs`; what no
+//! compiler makes is written by hand, in `by_hand.rs`.
 
-#[test]
-fn smoke() {
-    println!("{:?}", rig::policies::build().map_err(|e| panic!("{e}")));
-}
+mod guests;
+mod by_hand;
+mod loading;
+mod instances;
+mod engine;
+mod tenant_key;
+mod support;
