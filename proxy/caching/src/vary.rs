@@ -20,6 +20,29 @@ type SelectingField = (HeaderName, Option<Box<[u8]>>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeverMatches;
 
+/// The one of several stored responses that answers a request. They come newest first.
+pub fn select<'s, T: 's>(
+    stored: impl IntoIterator<Item = &'s T>,
+    selecting: impl Fn(&T) -> &SelectingFields,
+    request: &HeaderMap,
+) -> Option<&'s T> {
+    let mut without_vary = None;
+    for response in stored {
+        let fields = selecting(response);
+        //= https://www.rfc-editor.org/rfc/rfc9111#section-4.1
+        //# When a cache has multiple stored responses
+        //# for a target URI and one or more omits the Vary header field, the
+        //# cache SHOULD choose the most recent (see Section 4.2.3) stored
+        //# response with a valid Vary field value.
+        if fields.0.is_empty() {
+            without_vary = without_vary.or(Some(response));
+        } else if fields.matches(request) {
+            return Some(response);
+        }
+    }
+    without_vary
+}
+
 impl SelectingFields {
     /// Reads `Vary` of the response and the named fields of its request.
     pub fn of(response: &HeaderMap, request: &HeaderMap) -> Result<SelectingFields, NeverMatches> {
@@ -52,6 +75,21 @@ impl SelectingFields {
         //# unless all the presented request header fields nominated by that
         //# Vary field value match those fields in the original request
         self.0.iter().all(|(name, value)| matches_field(request, name, value.as_deref()))
+    }
+
+    /// Appends what of this request would select a response with the same `Vary`, each part with its length: equal
+    /// for requests that select the same one.
+    pub fn append_values(&self, request: &HeaderMap, buffer: &mut Vec<u8>) {
+        for (name, _) in &self.0 {
+            match combined(request, name) {
+                Some(value) => {
+                    buffer.push(1);
+                    buffer.extend_from_slice(&value.len().to_le_bytes());
+                    buffer.extend_from_slice(&value);
+                }
+                None => buffer.push(0),
+            }
+        }
     }
 
     pub fn size_bytes(&self) -> usize {

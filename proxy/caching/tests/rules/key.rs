@@ -16,7 +16,7 @@ fn check_differ(a: (&str, &str, &[&str]), b: (&str, &str, &[&str])) {
 
 //= https://www.rfc-editor.org/rfc/rfc9111#section-2
 //= type=test
-//# The cache key is the information a cache uses to choose a response
+//# The "cache key" is the information a cache uses to choose a response
 //# and is composed from, at a minimum, the request method and target URI
 //# used to retrieve the stored response; the method determines under
 //# which circumstances that response can be used to satisfy a subsequent

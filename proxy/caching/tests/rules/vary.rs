@@ -1,6 +1,6 @@
 //! Which stored response answers which request.
 
-use caching::vary::SelectingFields;
+use caching::vary::{SelectingFields, select};
 use http::{HeaderMap, HeaderValue, header::VARY};
 
 use super::fields;
@@ -123,4 +123,44 @@ fn the_order_of_vary_does_not_make_another_variant() {
     let of = |vary: &str| SelectingFields::of(&fields(vary), &fields("a: 1 | b: 2")).unwrap();
     assert_eq!(of("vary: a, b"), of("vary: B | vary: A, b"));
     assert_ne!(of("vary: a"), of("vary: a, b"));
+}
+
+/// Which of the responses, each `vary / original request`, newest first, answers the presented request.
+#[track_caller]
+fn check_select(stored: &[&str], presented: &str, expected: Option<usize>) {
+    let selecting: Vec<(usize, SelectingFields)> = stored
+        .iter()
+        .enumerate()
+        .map(|(at, text)| {
+            let (vary, original) = text.split_once('/').expect("a slash parts response and request");
+            (at, SelectingFields::of(&fields(vary), &fields(original)).expect("it may be selected"))
+        })
+        .collect();
+    let selected = select(&selecting, |(_, selecting)| selecting, &fields(presented));
+    assert_eq!(selected.map(|(at, _)| *at), expected, "{stored:?}; {presented}");
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9111#section-4
+//= type=test
+//# When more than one suitable response is stored, a cache MUST use the
+//# most recent one (as determined by the Date header field).
+//
+//= https://www.rfc-editor.org/rfc/rfc9111#section-4.1
+//= type=test
+//# When a cache has multiple stored responses
+//# for a target URI and one or more omits the Vary header field, the
+//# cache SHOULD choose the most recent (see Section 4.2.3) stored
+//# response with a valid Vary field value.
+#[test]
+fn the_newest_that_matches_is_selected_and_one_with_vary_before_one_without() {
+    check_select(&[], "", None);
+    check_select(&["/"], "a: 1", Some(0));
+    check_select(&["/", "/"], "a: 1", Some(0));
+    check_select(&["vary: a / a: 1", "vary: a / a: 2"], "a: 2", Some(1));
+    check_select(&["vary: a / a: 1", "vary: a / a: 2"], "a: 3", None);
+    check_select(&["vary: a / a: 1", "vary: b / b: 1"], "a: 1 | b: 1", Some(0));
+    check_select(&["vary: a / a: 2", "vary: b / b: 1"], "a: 1 | b: 1", Some(1));
+    check_select(&["/", "vary: a / a: 1"], "a: 1", Some(1));
+    check_select(&["/", "vary: a / a: 1"], "a: 2", Some(0));
+    check_select(&["vary: a / a: 1", "/"], "a: 1", Some(0));
 }
