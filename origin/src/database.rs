@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, future};
-use tokio::sync::TryAcquireError;
+use tokio::sync::{Notify, TryAcquireError};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 
@@ -30,6 +30,8 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For servers to be connected before the first request is taken.
 const START_PATIENCE: Duration = Duration::from_secs(3);
+/// For a connection that was lost under a request to be back. The first new attempt is made after a tenth of it.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// A replica, then the primary, then whatever else is there.
 const MAX_ATTEMPTS: usize = 3;
 /// An answer is held as a whole: its ETag is made of all of it.
@@ -40,6 +42,8 @@ pub(crate) const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct Database {
     pub(crate) servers: Vec<Server>,
     statement_timeout: Duration,
+    /// Whenever a connection is there.
+    connected: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -78,12 +82,13 @@ impl Database {
     /// Starts to connect; waits until each connection was tried once, but not for long: one server that says nothing must not
     /// keep the others from answering.
     pub(crate) async fn start(config: &DatabaseConfig, catalogue: &Arc<Catalogue>) -> Self {
+        let connected = Arc::new(Notify::new());
         let mut tried = Vec::new();
         let mut all = Vec::new();
         for (name, role, url) in servers(config) {
             let mut lanes = Vec::new();
             for _ in 0..config.connections {
-                let (lane, first) = Lane::start(name.clone(), role, url, config, catalogue);
+                let (lane, first) = Lane::start(name.clone(), role, url, config, catalogue, &connected);
                 lanes.push(lane);
                 tried.push(first);
             }
@@ -92,7 +97,7 @@ impl Database {
         }
         // Whoever is late is taken in when it answers.
         let _ = future::select(future::join_all(tried), pin!(sleep(START_PATIENCE))).await;
-        Self { servers: all, statement_timeout: config.statement_timeout }
+        Self { servers: all, statement_timeout: config.statement_timeout, connected }
     }
 
     /// Runs the endpoint's statement for what a request gives.
@@ -105,7 +110,14 @@ impl Database {
         let mask = endpoint.mask(|condition| given.holds(condition));
         let mut tried: Vec<Arc<Session>> = Vec::new();
         loop {
-            let (server, session) = self.choose(endpoint.read, &tried).ok_or(Error::NoServer)?;
+            let (server, session) = match self.choose(endpoint.read, &tried) {
+                Some(chosen) => chosen,
+                // None is there, and none was: the client is told at once.
+                None if tried.is_empty() => return Err(Error::NoServer),
+                // They were lost under this very request, all of them: as when a table was changed under prepared statements.
+                // They come back in a moment.
+                None => self.wait_for_one(endpoint.read, &tried).await.ok_or(Error::NoServer)?,
+            };
             let error = match self.run_on(server, &session, endpoint, index, mask, given).await {
                 Ok(answered) => return Ok(answered),
                 Err(RunError::Final(error)) => return Err(error),
@@ -116,6 +128,21 @@ impl Database {
                 return Err(error);
             }
         }
+    }
+
+    async fn wait_for_one(&self, read: Read, tried: &[Arc<Session>]) -> Option<(&Server, Arc<Session>)> {
+        let wait = async {
+            loop {
+                let mut connected = pin!(self.connected.notified());
+                // Before looking, so that nothing happens between the look and the wait.
+                connected.as_mut().enable();
+                match self.choose(read, tried) {
+                    Some(chosen) => return chosen,
+                    None => connected.await,
+                }
+            }
+        };
+        timeout(RECONNECT_PATIENCE, wait).await.ok()
     }
 
     /// The best connection that was not tried. A server that failed this request is not asked again while another one is there.
@@ -215,9 +242,10 @@ impl Database {
             session.abandon("no answer in time");
             return Err(RunError::Elsewhere(Error::TooLong));
         };
-        let stamp =
-            stamp.and_then(|row| row.try_get::<_, String>(0)).map_err(|e| of_statement(session, e))?;
-        match rows.map_err(|e| of_statement(session, e))? {
+        let stamp = stamp
+            .and_then(|row| row.try_get::<_, String>(0))
+            .map_err(|e| of_statement(server, session, e))?;
+        match rows.map_err(|e| of_statement(server, session, e))? {
             Some(rows) => Ok(Answered { rows, session: session.clone(), stamp }),
             None => Err(RunError::Final(Error::TooLarge(MAX_ANSWER_BYTES))),
         }
@@ -230,10 +258,17 @@ enum RunError {
     Final(Error),
 }
 
-fn of_statement(session: &Session, error: tokio_postgres::Error) -> RunError {
+fn of_statement(server: &Server, session: &Session, error: tokio_postgres::Error) -> RunError {
     match meaning(&error) {
         Meaning::Gone => {
             session.abandon(&crate::error::chain(&error));
+            RunError::Elsewhere(Error::NoServer)
+        }
+        Meaning::Outdated => {
+            // Its other connections are no better: a request that goes from one to the next would run out of them.
+            for session in server.lanes.iter().filter_map(|lane| lane.session()) {
+                session.abandon(&crate::error::chain(&error));
+            }
             RunError::Elsewhere(Error::NoServer)
         }
         Meaning::NotHere => RunError::Elsewhere(Error::NoServer),

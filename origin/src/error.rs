@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -42,6 +42,8 @@ pub(crate) enum Error {
 pub(crate) enum Meaning {
     /// The connection, or its server, is gone: another one can answer.
     Gone,
+    /// What is prepared no longer fits the tables, on any connection to this server: it has to be prepared anew.
+    Outdated,
     /// The connection is fine, but this server cannot answer this request now: another one can.
     NotHere,
     BadValue,
@@ -57,8 +59,12 @@ pub(crate) fn meaning(error: &tokio_postgres::Error) -> Meaning {
         return Meaning::Gone;
     };
     match code.code() {
-        // Table changed under a prepared statement; a new connection prepares again.
-        "0A000" | "26000" => Meaning::Gone,
+        // A table was changed in a way that changes the result. Other statements fail with this code for other reasons.
+        "0A000" if error.as_db_error().and_then(DbError::routine) == Some("RevalidateCachedQuery") => {
+            Meaning::Outdated
+        }
+        // Statements that are not there: someone between us and the server has forgotten them.
+        "26000" => Meaning::Outdated,
         // A standby cancels what is in the way of replay. To try again there makes its lag worse.
         "40001" | "40P01" => Meaning::NotHere,
         "57014" => Meaning::TooLong,
@@ -80,7 +86,7 @@ pub(crate) fn is_fault_of_statement(code: &SqlState) -> bool {
 impl Error {
     pub(crate) fn of_statement(error: tokio_postgres::Error) -> Self {
         match meaning(&error) {
-            Meaning::Gone | Meaning::NotHere => Self::NoServer,
+            Meaning::Gone | Meaning::Outdated | Meaning::NotHere => Self::NoServer,
             Meaning::BadValue => Self::BadValue(error),
             Meaning::TooLong => Self::TooLong,
             Meaning::Overloaded => Self::Busy,

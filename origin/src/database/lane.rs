@@ -40,9 +40,11 @@ const LAG: &str = "SELECT CASE \
                    END::int8";
 
 /// A place for a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lane {
     session: Mutex<Option<Arc<Session>>>,
+    /// Of all lanes: told whenever one has a session.
+    connected: Arc<Notify>,
 }
 
 /// A connection with everything prepared.
@@ -132,8 +134,9 @@ impl Lane {
         url: &ServerUrl,
         config: &DatabaseConfig,
         catalogue: &Arc<Catalogue>,
+        connected: &Arc<Notify>,
     ) -> (Arc<Self>, oneshot::Receiver<()>) {
-        let lane = Arc::new(Self::default());
+        let lane = Arc::new(Self { session: Mutex::default(), connected: connected.clone() });
         let (first, tried) = oneshot::channel();
         let (own, url, config, catalogue) = (lane.clone(), url.clone(), config.clone(), catalogue.clone());
         // Ends with the runtime of its worker.
@@ -171,6 +174,7 @@ impl Lane {
                     pause = BACKOFF.0;
                     let session = Arc::new(session);
                     self.set(Some(session.clone()));
+                    self.connected.notify_waiters();
                     // Nobody waits for it after the start.
                     let _ = first.take().map(|first| first.send(()));
                     let why = session.last(driver, role).await;

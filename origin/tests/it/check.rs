@@ -1,0 +1,106 @@
+//! `larder-origin check`, and the plans of what ships.
+
+use crate::support::{Database, Folder};
+
+#[test]
+fn what_ships_is_good_on_both_servers_filled_and_empty() {
+    let said = Database::seeded().run(&["check"]);
+    assert!(said.expect_code(0).out.ends_with("3 endpoints, 10 statements on 2 servers: good\n"), "{said:?}");
+    let database = Database::empty();
+    database.run(&["migrate"]).expect_code(0);
+    crate::support::cluster().wait_for_replica().unwrap();
+    database.run(&["check"]).expect_code(0);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_with_its_place() {
+    let folder = Folder::new();
+    let config = folder.config(
+        "",
+        &[
+            (
+                "columns.sql",
+                "-- route: GET /columns/{id}\n-- param id: path int4\n-- rows: one\n-- tags: user:{idd} team:{created_at}\n\n\
+                 SELECT to_jsonb(u) AS body, id, created_at, name\nFROM users u WHERE id = :id",
+            ),
+            ("syntax.sql", "-- route: GET /syntax\n-- rows: many\n\nSELECT '{}'::json AS body\nFORM users"),
+            ("name.sql", "-- route: GET /name\n-- rows: many\n\nSELECT '{}'::json AS body\nFROM users u\nWHERE u.nmae = 'x'"),
+            (
+                "scan.sql",
+                "-- route: GET /scan\n-- param views: query int4 required\n-- rows: many\n-- index: resource_by_view resource_by_score\n\n\
+                 SELECT row_to_json(r) AS body\nFROM resources r WHERE views = :views",
+            ),
+            (
+                "sort.sql",
+                "-- route: GET /sort\n-- rows: many\n\n\
+                 SELECT row_to_json(r) AS body\nFROM resources r\nORDER BY views LIMIT 10",
+            ),
+            (
+                "page.sql",
+                "-- route: GET /page\n-- param limit: query int8 1..10 = 5\n-- rows: cursor\n-- index: resource_page\n\n\
+                 SELECT row_to_json(r) AS body, score, created_at FROM resources r\nWHERE NOT is_deleted\n\
+                 AND (created_at, views) < (:after_created_at, :after_views) -- when cursor\nORDER BY created_at, views LIMIT :limit",
+            ),
+        ],
+    );
+    let said = Database::seeded().run(&["check", "-c", config.to_str().unwrap()]);
+    said.expect_code(64);
+    let faults: Vec<&str> = said.err.trim_start_matches("larder-origin: ").lines().collect();
+    let expected = [
+        "columns.sql:1:11: column `body` is jsonb; make it json, for example with `::json`",
+        "columns.sql:1:11: column `id` is neither `body` nor the value of a tag or the cursor",
+        "columns.sql:1:11: column `name` is neither `body` nor the value of a tag or the cursor",
+        "columns.sql:2:10: param `id` is declared int4, but Postgres takes it for int8",
+        "columns.sql:4:10: `{idd}` is neither a parameter nor a column; did you mean \"id\"?",
+        "columns.sql:4:21: `{created_at}` is timestamptz; a tag is made of text, whole numbers, UUIDs or booleans",
+        "name.sql:6:7: column u.nmae does not exist",
+        "page.sql:1:11: `:after_views` needs a column `views` in the result",
+        "page.sql:1:11: column `score` is neither `body` nor the value of a tag or the cursor",
+        "scan.sql:4:11: the database has no index `resource_by_view`; did you mean",
+        "scan.sql:4:28: no plan of this file uses the index `resource_by_score`: they use none",
+        "scan.sql:7:6: the plan reads all of `resources`, about 20000 rows; an index on what its condition compares would serve",
+        "sort.sql:5:6: the plan reads all of `resources`",
+        "sort.sql:6:1: the plan sorts about 20000 rows",
+        "syntax.sql:5:1: syntax error at or near \"FORM\"",
+    ];
+    let folder_text = config.parent().unwrap().join("queries").display().to_string();
+    assert_eq!(faults.len(), expected.len(), "{}", said.err);
+    for (fault, expected) in faults.iter().zip(expected) {
+        let fault = fault.strip_prefix(&folder_text).and_then(|rest| rest.strip_prefix('/')).unwrap();
+        assert!(fault.starts_with(expected), "{fault}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn a_page_planned_for_a_tenth_of_the_table_is_said() {
+    let folder = Folder::new();
+    // A tenth of this is more than any page.
+    let file = "-- route: GET /page\n-- param limit: query int8 1..10 = 5\n-- rows: cursor\n\n\
+                SELECT '{}'::json AS body, n FROM generate_series(1, 500000) n WHERE true\n\
+                AND n > :after_n -- when cursor\nORDER BY n LIMIT :limit";
+    let config = folder.config("", &[("page.sql", file)]);
+    let said = Database::seeded().run(&["check", "-c", config.to_str().unwrap()]);
+    assert!(
+        said.expect_code(64).err.contains("page.sql:7:12: the plan is made for about 50000 rows"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_named() {
+    let database = Database::seeded();
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = database.command(&["check"]);
+    let replicas = format!("{},postgres://nobody@{nowhere}/none", database.replica);
+    let said = crate::support::Said::of(command.env("REPLICA_URLS", replicas));
+    assert!(said.expect_code(1).err.contains(&format!("replica-2 ({nowhere}/none): ")), "{said:?}");
+}
+
+#[test]
+fn bad_plans_are_warnings_while_serving() {
+    let file = "-- route: GET /scan\n-- param views: query int4 required\n-- rows: many\n\n\
+                SELECT row_to_json(r) AS body\nFROM resources r WHERE views = :views";
+    let mut serving = Database::seeded().serve_with("", &[("scan.sql", file)]);
+    serving.process.wait_for_line("scan.sql:6:6: the plan reads all of `resources`").unwrap();
+    assert_eq!(serving.get("/scan?views=-1").text(), "[]");
+}

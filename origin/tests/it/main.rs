@@ -1,0 +1,10 @@
+//! The program against a real Postgres: a primary and a streaming replica that this binary makes for itself.
+
+mod support;
+mod cli;
+mod migrate;
+mod seed;
+mod check;
+mod endpoints;
+mod pages;
+mod servers;

@@ -1,0 +1,127 @@
+//! Servers that die, come back, and fall behind. On a cluster of their own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rig::{
+    http::Response,
+    postgres::{Cluster, query},
+};
+
+use crate::support::{Folder, Said, Serving, origin};
+
+fn served_by(name: &str) -> impl Fn(&Response) -> bool {
+    move |response| response.status == 200 && response.field("larder-served-by") == Some(name)
+}
+
+fn filled() -> Cluster {
+    let cluster = Cluster::start().unwrap();
+    for arguments in [&["migrate"] as &[_], &["seed", "--resources", "100"]] {
+        Said::of(origin(arguments).env("DATABASE_URL", cluster.primary_url())).expect_code(0);
+    }
+    cluster.wait_for_replica().unwrap();
+    cluster
+}
+
+fn serve(cluster: &Cluster) -> Serving {
+    let mut command = origin(&["serve", "--listen", "127.0.0.1:0"]);
+    Serving::start(
+        command.env("DATABASE_URL", cluster.primary_url()).env("REPLICA_URLS", cluster.replica_url()),
+    )
+}
+
+#[test]
+fn no_request_fails_while_one_server_is_there() {
+    let cluster = filled();
+    let mut serving = serve(&cluster);
+    assert!(served_by("replica-1")(&serving.get("/resources/res-1")));
+    let expected = serving.get("/resources/res-1").body;
+    let (is_over, address) = (AtomicBool::new(false), serving.address);
+    let ask = || {
+        let mut client = rig::http::Client::connect(address).unwrap();
+        let mut count = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            let response = client.get("/resources/res-1", &[]).unwrap();
+            assert_eq!((response.status, &response.body), (200, &expected), "{response:?}");
+            count += 1;
+        }
+        count
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        for _ in 0..2 {
+            cluster.kill_replica().unwrap();
+            serving.until("/resources/res-1", served_by("primary"));
+            cluster.start_replica().unwrap();
+            serving.until("/resources/res-1", served_by("replica-1"));
+        }
+        // Told that it ends, as by an administrator.
+        cluster.stop_replica().unwrap();
+        serving.until("/resources/res-1", served_by("primary"));
+        cluster.start_replica().unwrap();
+        serving.until("/resources/res-1", served_by("replica-1"));
+        // Reads go on without a primary.
+        cluster.kill_primary().unwrap();
+        for _ in 0..100 {
+            assert!(served_by("replica-1")(&serving.get("/resources/res-1")));
+        }
+        cluster.start_primary().unwrap();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>() > 0);
+    });
+}
+
+#[test]
+fn with_both_gone_it_says_so_until_one_is_back() {
+    let cluster = filled();
+    let mut serving = serve(&cluster);
+    cluster.kill_replica().unwrap();
+    cluster.kill_primary().unwrap();
+    let response = serving.until("/resources/res-1", |response| response.status != 200);
+    assert_eq!((response.status, response.field("retry-after")), (503, Some("1")));
+    serving.until("/-/readyz", |response| response.status == 503);
+    assert_eq!(serving.metric("larder_origin_server_up{server=\"primary\"}"), 0);
+    cluster.start_primary().unwrap();
+    serving.until("/resources/res-1", served_by("primary"));
+    // The other workers' connections too.
+    serving.until("/-/readyz", |response| response.status == 200);
+    cluster.start_replica().unwrap();
+    serving.until("/resources/res-1", served_by("replica-1"));
+}
+
+#[test]
+fn a_replica_that_is_down_at_the_start_is_taken_in_later() {
+    let cluster = filled();
+    cluster.kill_replica().unwrap();
+    let mut serving = serve(&cluster);
+    assert!(served_by("primary")(&serving.get("/resources/res-1")));
+    cluster.start_replica().unwrap();
+    serving.until("/resources/res-1", served_by("replica-1"));
+}
+
+#[test]
+fn a_replica_that_is_behind_is_passed_over() {
+    let cluster = filled();
+    let folder = Folder::new();
+    let file = |name: &str, read: &str| {
+        format!(
+            "-- route: GET /{name}\n-- rows: one\n-- read: {read}\n\nSELECT to_json(name) AS body FROM users WHERE id = 1"
+        )
+    };
+    let files = [("soon.sql", file("soon", "replica; max_lag: 300ms")), ("any.sql", file("any", "replica"))];
+    let config = folder.config("", &[(files[0].0, &files[0].1), (files[1].0, &files[1].1)]);
+    let mut command = origin(&["serve", "--listen", "127.0.0.1:0", "-c", config.to_str().unwrap()]);
+    command.env("DATABASE_URL", cluster.primary_url()).env("REPLICA_URLS", cluster.replica_url());
+    let mut serving = Serving::start(&mut command);
+    serving.until("/soon", served_by("replica-1"));
+
+    cluster.pause_replay().unwrap();
+    query(&cluster.primary_url(), "UPDATE users SET name = 'late' WHERE id = 1").unwrap();
+    let answer = serving.until("/soon", served_by("primary"));
+    assert_eq!(answer.text(), "\"late\"");
+    // Who names no limit gets the replica, as it is.
+    let answer = serving.get("/any");
+    assert!(served_by("replica-1")(&answer) && answer.text() != "\"late\"", "{answer:?}");
+    cluster.resume_replay().unwrap();
+    let answer = serving.until("/soon", served_by("replica-1"));
+    assert_eq!(answer.text(), "\"late\"");
+}
