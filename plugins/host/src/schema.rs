@@ -69,7 +69,11 @@ impl Schema {
                     schema.others = match value {
                         Value::Bool(true) => Others::Allowed,
                         Value::Bool(false) => Others::Refused,
-                        schema => Others::Like(Box::new(Self::from_value(schema, &at)?)),
+                        Value::Null
+                        | Value::Number(_)
+                        | Value::String(_)
+                        | Value::Array(_)
+                        | Value::Object(_) => Others::Like(Box::new(Self::from_value(value, &at)?)),
                     }
                 }
                 "$schema" | "$comment" | "title" | "description" | "default" | "examples" => (),

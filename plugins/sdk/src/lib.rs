@@ -4,36 +4,110 @@
 //! [`RequestPolicy`] and [`ResponsePolicy`] decide; [`export!`] makes a component of it. Nothing but
 //! [`export!`] knows WebAssembly, so unit tests run natively: see [`testing`].
 //!
-//! ```
-//! use larder_policy::{Input, Inputs, LookUp, Policy, Request, RequestDecision, RequestPolicy};
+//! A whole policy: one stored response for each currency, and a short life for prices.
 //!
-//! /// One stored response for each currency.
+//! ```
+//! use std::time::Duration;
+//!
+//! use larder_policy::{
+//!     Input, Inputs, LookUp, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
+//!     ResponseInput, ResponsePolicy, Store,
+//! };
+//!
 //! struct PerCurrency {
 //!     currency: Input,
+//!     kind: ResponseInput,
+//!     settings: Settings,
+//! }
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Settings {
+//!     fallback: String,
 //! }
 //!
 //! impl Policy for PerCurrency {
 //!     const NAME: &'static str = "per-currency";
 //!     const VERSION: &'static str = "1.0.0";
-//!     const SETTINGS_SCHEMA: &'static str = r#"{ "type": "object", "additionalProperties": false }"#;
-//!     type Settings = larder_policy::NoSettings;
+//!     // Checked by the host, with the place of each fault, before `configure` is asked.
+//!     const SETTINGS_SCHEMA: &'static str = r#"{
+//!         "type": "object", "additionalProperties": false, "required": ["fallback"],
+//!         "properties": { "fallback": { "enum": ["EUR", "USD"] } }
+//!     }"#;
+//!     type Settings = Settings;
 //!
-//!     fn configure(_: Self::Settings, inputs: &mut Inputs) -> Result<Self, String> {
-//!         Ok(Self { currency: inputs.cookie("currency") })
+//!     fn configure(settings: Settings, inputs: &mut Inputs) -> Result<Self, String> {
+//!         // What is not asked for here is not passed.
+//!         Ok(Self { currency: inputs.cookie("currency"), kind: inputs.response_field("x-kind"), settings })
 //!     }
 //! }
 //!
 //! impl RequestPolicy for PerCurrency {
 //!     fn on_request(&self, request: &Request<'_>) -> RequestDecision {
-//!         LookUp::new().key_part(request.get(self.currency).unwrap_or("EUR")).into()
+//!         // From a closed set: what a client can make up must not fill the cache.
+//!         match request.get(self.currency) {
+//!             None => LookUp::new().key_part(self.settings.fallback.as_str()).into(),
+//!             Some(known @ ("EUR" | "USD")) => LookUp::new().key_part(known).into(),
+//!             Some(_) => RequestDecision::Pass("a currency of the client's own".to_owned()),
+//!         }
 //!     }
 //! }
 //!
-//! larder_policy::export!(PerCurrency: request);
-//! # fn main() {}
+//! impl ResponsePolicy for PerCurrency {
+//!     fn on_response(&self, _: &Request<'_>, response: &Response<'_>) -> ResponseDecision {
+//!         if response.get(self.kind) == Some("price") {
+//!             let tags = vec!["prices".to_owned()];
+//!             return Store { ttl: Some(Duration::from_secs(5)), tags, ..Store::default() }.into();
+//!         }
+//!         // Whatever the upstream and the route say.
+//!         Store::default().into()
+//!     }
+//! }
+//!
+//! larder_policy::export!(PerCurrency: request, response);
+//!
+//! // Its unit tests:
+//! use larder_policy::testing::{Given, Tester};
+//!
+//! # fn main() {
+//! let policy = Tester::<PerCurrency>::new(r#"{ "fallback": "EUR" }"#).unwrap();
+//! let decision = policy.on_request(&Given::new().cookie("currency", "USD"));
+//! assert_eq!(decision, LookUp::new().key_part("USD").into());
+//! assert_eq!(policy.on_request(&Given::new()), LookUp::new().key_part("EUR").into());
+//! # let price = policy.on_response(200, &Given::new().response_field("X-Kind", "price"));
+//! # assert!(matches!(price, ResponseDecision::Store(Store { ttl: Some(_), .. })));
+//! # }
 //! ```
 //!
-//! Built with `cargo build --target wasm32-wasip2` as a `cdylib`.
+//! Its `Cargo.toml`; the profile makes it small, so that it compiles quickly where it is loaded:
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib"]
+//!
+//! [dependencies]
+//! larder-policy = "0.1"
+//! serde = { version = "1", features = ["derive"] }
+//!
+//! [profile.release]
+//! opt-level = "s"
+//! lto = true
+//! strip = true
+//! panic = "abort"
+//! ```
+//!
+//! `cargo build --release --target wasm32-wasip2` makes the component, `per_currency.wasm`; a route names it:
+//!
+//! ```toml
+//! policy = { component = "policies/per_currency.wasm", settings = { fallback = "EUR" } }
+//! ```
+//!
+//! # What a policy cannot do
+//!
+//! The clock, randomness, files and the network are not there: a call of them is a trap. A panic, a call that
+//! takes more than 10 ms, or a decision outside the bounds of `wit/plugin.wit` is a fault: the route's `on_fault`
+//! decides what becomes of the request, and the next call gets a fresh instance. What is written with
+//! `eprintln!` stands in the operator's log if the call fails. Statics outlive a call, for an unknown number of
+//! calls, and must not change a decision.
 
 mod inputs;
 mod decision;
@@ -42,6 +116,8 @@ pub mod testing;
 pub mod glue;
 #[doc(hidden)]
 pub mod bindings;
+#[cfg(test)]
+mod tests;
 
 pub use decision::{Answer, LookUp, RequestDecision, ResponseDecision, Store};
 pub use inputs::{Input, Inputs, Request, Response, ResponseInput};
@@ -80,6 +156,7 @@ pub struct NoSettings {}
 
 /// Makes the crate a component: `export!(Type: request)`, `export!(Type: response)` or
 /// `export!(Type: request, response)`. Does nothing but check the traits where the target is not WebAssembly.
+/// Once in a crate.
 #[macro_export]
 macro_rules! export {
     ($policy:ty: $($phase:ident),+) => {
