@@ -1,5 +1,7 @@
 //! The program against a real Postgres: a primary and a streaming replica that this binary makes for itself.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends where it is")]
+
 mod support;
 mod cli;
 mod migrate;

@@ -34,14 +34,14 @@ fn no_request_fails_while_one_server_is_there() {
     let cluster = filled();
     let mut serving = serve(&cluster);
     assert!(served_by("replica-1")(&serving.get("/resources/res-1")));
-    let expected = serving.get("/resources/res-1").body;
+    let expected = serving.get("/resources/res-1").text();
     let (is_over, address) = (AtomicBool::new(false), serving.address);
     let ask = || {
         let mut client = rig::http::Client::connect(address).unwrap();
         let mut count = 0;
         while !is_over.load(Ordering::Relaxed) {
             let response = client.get("/resources/res-1", &[]).unwrap();
-            assert_eq!((response.status, &response.body), (200, &expected), "{response:?}");
+            assert_eq!((response.status, response.text().as_str()), (200, expected.as_str()));
             count += 1;
         }
         count
@@ -59,7 +59,11 @@ fn no_request_fails_while_one_server_is_there() {
         serving.until("/resources/res-1", served_by("primary"));
         cluster.start_replica().unwrap();
         serving.until("/resources/res-1", served_by("replica-1"));
-        // Reads go on without a primary.
+        // Reads go on without a primary, once every connection to the replica is back.
+        let connections = "larder_origin_server_connections";
+        let all = serving.metric(&format!("{connections}{{server=\"primary\"}}"));
+        let wanted = format!("{connections}{{server=\"replica-1\"}} {all}\n");
+        serving.until("/-/metrics", |response| response.text().contains(&wanted));
         cluster.kill_primary().unwrap();
         for _ in 0..100 {
             assert!(served_by("replica-1")(&serving.get("/resources/res-1")));

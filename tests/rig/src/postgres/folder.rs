@@ -39,7 +39,7 @@ signal() {
 for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     running=
     case $round in
-        1) signal INT ;;
+        1) signal QUIT ;;
         20) signal KILL ;;
         *) signal 0 ;;
     esac

@@ -93,7 +93,7 @@ impl Server {
         self.child = Some(started.map_err(|source| PostgresError::Run { command, source })?);
         let answered = self.wait_until_it_answers();
         if answered.is_err() {
-            self.end();
+            self.end("QUIT");
         }
         answered
     }
@@ -134,17 +134,19 @@ impl Server {
         if self.child.is_none() {
             return Err(PostgresError::NotRunning { server: self.name });
         }
-        self.end();
+        self.end("INT");
         Ok(())
     }
 
-    /// SIGINT is Postgres's fast shutdown: sessions are ended, data are written.
-    fn end(&mut self) {
+    /// SIGINT is Postgres's fast shutdown: sessions are ended, data are written. SIGQUIT is the immediate one, which writes
+    /// nothing: for data that nobody will read.
+    fn end(&mut self, signal: &str) {
         if self.is_running()
             && let Some(child) = &self.child
         {
             // If it cannot be asked it is killed below.
-            drop(Command::new("kill").arg("-INT").arg(child.id().to_string()).stderr(Stdio::null()).status());
+            let (signal, process) = (format!("-{signal}"), child.id().to_string());
+            drop(Command::new("kill").arg(signal).arg(process).stderr(Stdio::null()).status());
         }
         let deadline = now() + STOP_PATIENCE;
         while self.is_running() && pause(deadline) {}
@@ -165,7 +167,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end();
+        self.end("QUIT");
     }
 }
 
