@@ -14,13 +14,17 @@ use std::{
 };
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
 };
+
+mod stream;
+
+use stream::ClientStream;
 
 use crate::{config::Limits, live::Proxy, serve::serve, worker::Worker};
 
@@ -195,7 +199,7 @@ async fn connection(
         .max_headers(limits.max_fields)
         // `pipeline_flush` stays off. With it, hyper 1.12 closes without having written its last answer when bytes of
         // the client follow the request, and copies whole bodies into a buffer without bound for slow readers.
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(ClientStream::new(stream, limits.idle_timeout), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

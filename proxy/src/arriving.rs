@@ -47,6 +47,8 @@ enum End {
 struct ReaderState {
     /// The chunk it reads next, counted from the first of the body.
     next: usize,
+    /// It was too slow, and the rest has gone on without it.
+    is_left: bool,
     waker: Option<Waker>,
 }
 
@@ -96,7 +98,7 @@ impl Arriving {
             if state.is_kept {
                 return Poll::Ready(Ok(()));
             }
-            if state.readers.is_empty() {
+            if state.readers.iter().all(|(_, reader)| reader.is_left) {
                 return Poll::Ready(Err(NobodyReads));
             }
             if state.buffered_bytes < WINDOW_BYTES {
@@ -106,6 +108,22 @@ impl Arriving {
             Poll::Pending
         })
         .await
+    }
+
+    /// Goes on without the readers that are furthest behind: for them it has ended broken.
+    pub fn leave_the_slowest_behind(&self) {
+        let mut state = self.lock();
+        let slowest =
+            state.readers.iter().filter(|(_, reader)| !reader.is_left).map(|(_, reader)| reader.next).min();
+        for (_, reader) in &mut state.readers {
+            reader.is_left |= Some(reader.next) == slowest;
+        }
+        state.wake_readers();
+        state.drop_what_all_have_read();
+    }
+
+    pub fn has_readers(&self) -> bool {
+        self.lock().readers.iter().any(|(_, reader)| !reader.is_left)
     }
 
     /// Ends it whole and returns all of it in one piece of its own, if it was kept.
@@ -148,7 +166,8 @@ impl State {
         if self.is_kept {
             return;
         }
-        let all_have_read = self.readers.iter().map(|(_, reader)| reader.next).min();
+        let still_reading = self.readers.iter().filter(|(_, reader)| !reader.is_left);
+        let all_have_read = still_reading.map(|(_, reader)| reader.next).min();
         let keep_from = all_have_read.unwrap_or(self.dropped + self.chunks.len());
         while self.dropped < keep_from {
             let Some(chunk) = self.chunks.pop_front() else { break };
@@ -176,6 +195,9 @@ impl Reader {
         let reader = &mut state.readers[self.id];
         let next = reader.next;
         reader.waker = None;
+        if reader.is_left {
+            return Poll::Ready(Some(Err(Error::BodyEndedEarly)));
+        }
         if let Some(chunk) = state.chunks.get(next - dropped).cloned() {
             state.readers[self.id].next += 1;
             state.drop_what_all_have_read();

@@ -1,9 +1,10 @@
 //! One fetch per key. The first request gets a [`FetchPermit`]; the others wait until its response head is
 //! there, and then are fed from the body while it arrives, or look again and go on their own.
 //!
-//! A permit ends in one of three ways, and if it is dropped anywhere, it has failed: nobody waits for ever. What
-//! may not be shared (private, with a cookie, an error) never reaches a follower: it sees only responses that
-//! were judged storable, and judges them once more for itself. Must not know how to fetch. Next: `fetch.rs`.
+//! A permit ends in one of three ways: what it brought is shared, may not be shared, or it has failed, which is what
+//! dropping it means: nobody waits for ever. What may not be shared (private, with a cookie) never reaches a follower:
+//! it sees only responses that were judged storable, and judges them once more for itself. After a failure one of those
+//! who waited is next. Must not know how to fetch. Next: `fetch.rs`.
 
 use std::{
     collections::HashMap,
@@ -13,12 +14,14 @@ use std::{
 };
 
 use caching::time::Timestamp;
+use http::header::AUTHORIZATION;
 use tokio::sync::watch;
 
 use crate::{
+    error::Error,
     invalidations::{FetchMark, Sequence, shard_of},
     lookup::{self, Found, Reusable},
-    memory::Stored,
+    memory::{Stored, StoredBody},
     observe::{Forward, Outcome},
     policy::{CacheUse, Plan},
     request::Request,
@@ -51,8 +54,9 @@ enum State {
     Pending,
     /// The head is there and storable; the body arrives, or is there.
     Ready(Arc<Stored>),
-    /// Nothing to share, or it failed.
-    Over,
+    /// It is for its own client alone, and the next one would be, too.
+    NotShareable,
+    Failed,
 }
 
 /// What a request is to do now.
@@ -60,9 +64,12 @@ pub enum Turn {
     Fetch(FetchPermit),
     /// Another request's fetch answers this one too.
     Follow(Reusable),
-    /// That fetch brought nothing for this request. At most once: after it, `join` answers `Fetch`.
+    /// That fetch brought nothing for this request. At most [`MAX_WAITS`] times: after it, `join` answers `Fetch`.
     LookAgain,
 }
+
+/// For how many fetches one request waits. Each may fail after a timeout; more would be an endless queue.
+const MAX_WAITS: usize = 2;
 
 /// The right, and the duty, to fetch. Dropped without an end, it has failed.
 #[derive(Debug)]
@@ -91,47 +98,89 @@ impl Default for Fills {
     }
 }
 
-/// Gives the permit to fetch, or waits for the fetch that is under way.
+/// Gives the permit to fetch, or waits for the fetch that is under way. `waits`: how often this request has waited.
 pub async fn join(
     worker: &Worker,
     request: &Request,
     plan: &Plan,
     why: Forward,
     stale: Option<Arc<Stored>>,
-    has_waited: bool,
-) -> Turn {
-    if has_waited || plan.cache != CacheUse::Use || is_unshareable(worker, plan) {
-        return Turn::Fetch(alone(worker, plan, why, stale));
+    waits: usize,
+) -> Result<Turn, Error> {
+    // What is fetched with credentials is rarely for others: nobody should wait for it, and it for nobody.
+    let is_for_one = plan.cache != CacheUse::Use || request.fields.contains_key(AUTHORIZATION);
+    if waits >= MAX_WAITS || is_for_one || is_unshareable(worker, plan) {
+        return Ok(Turn::Fetch(alone(worker, plan, why, stale)));
     }
-    let mut followed = match begin(worker, plan, why, stale.clone()) {
-        Begin::First(permit) => {
-            // Another fetch may have ended between our look and our turn.
-            return match lookup::stored(worker, request, plan) {
-                Found::Reusable(reusable) => Turn::Follow(reusable),
-                Found::Forward { .. } => Turn::Fetch(permit),
-            };
-        }
+    let mut followed = match begin(worker, plan.key.as_slice().into(), why, stale.clone()) {
+        Begin::First(permit) => return Ok(unless_stored_meanwhile(worker, request, plan, permit)),
         Begin::Follow(followed) => followed,
     };
-    if followed.waiting() > plan.routed.view.live.config.limits.max_waiters {
-        return Turn::Fetch(alone(worker, plan, why, stale));
+    let limit = plan.routed.view.live.config.limits.max_waiters;
+    if followed.waiting() > limit {
+        return Err(Error::TooManyWaiters { limit });
     }
-    match followed.head().await {
-        Some(stored) if stored.selecting.matches(&request.fields) => {
-            match lookup::judge(worker, plan, &stored) {
-                Found::Reusable(reusable) => {
-                    Turn::Follow(Reusable { outcome: Outcome::Collapsed, ..reusable })
-                }
-                Found::Forward { .. } => Turn::LookAgain,
-            }
+    match followed.end(plan.routed.upstream().longest_wait()).await {
+        Ended::Shared(stored) if stored.selecting.matches(&request.fields) => {
+            Ok(follow(worker, plan, &stored).map_or(Turn::LookAgain, Turn::Follow))
         }
-        Some(_) | None => Turn::LookAgain,
+        Ended::Shared(other) => Ok(join_variant(worker, request, plan, why, stale, &other).await),
+        Ended::NotShareable | Ended::StillPending => Ok(Turn::Fetch(alone(worker, plan, why, stale))),
+        Ended::Failed => Ok(Turn::LookAgain),
     }
+}
+
+/// The fetch that was followed brought another variant: now it is known which fields select, and those who want the
+/// same variant share one fetch of it.
+async fn join_variant(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    why: Forward,
+    stale: Option<Arc<Stored>>,
+    other: &Stored,
+) -> Turn {
+    let mut key = plan.key.clone();
+    other.selecting.append_values(&request.fields, &mut key);
+    let mut followed = match begin(worker, key.into(), why, stale.clone()) {
+        Begin::First(permit) => return unless_stored_meanwhile(worker, request, plan, permit),
+        Begin::Follow(followed) => followed,
+    };
+    match followed.end(plan.routed.upstream().longest_wait()).await {
+        Ended::Shared(stored) if stored.selecting.matches(&request.fields) => {
+            follow(worker, plan, &stored).map_or(Turn::LookAgain, Turn::Follow)
+        }
+        Ended::Shared(_) | Ended::NotShareable | Ended::StillPending => {
+            Turn::Fetch(alone(worker, plan, why, stale))
+        }
+        Ended::Failed => Turn::LookAgain,
+    }
+}
+
+/// Another fetch may have ended between the look and the turn.
+fn unless_stored_meanwhile(worker: &Worker, request: &Request, plan: &Plan, permit: FetchPermit) -> Turn {
+    match lookup::stored(worker, request, plan) {
+        Found::Reusable(reusable) if reusable.outcome == Outcome::Hit => Turn::Follow(reusable),
+        // To be looked at where its refresh is begun, which takes a permit of its own.
+        Found::Reusable(_) => Turn::LookAgain,
+        Found::Forward { .. } => Turn::Fetch(permit),
+    }
+}
+
+/// A place in the body of a response that another request fetches; `None` if it is not for this one, or has outgrown
+/// what is kept.
+fn follow(worker: &Worker, plan: &Plan, stored: &Arc<Stored>) -> Option<Reusable> {
+    let Found::Reusable(reusable) = lookup::judge(worker, plan, stored) else { return None };
+    let reader = match &stored.body {
+        StoredBody::Whole(_) => None,
+        StoredBody::Arriving(arriving) => Some(arriving.reader()?),
+    };
+    Some(Reusable { outcome: Outcome::Collapsed, reader, ..reusable })
 }
 
 /// The permit to refresh in the background, unless somebody does already.
 pub fn refresh(worker: &Worker, plan: &Plan, stale: Arc<Stored>) -> Option<FetchPermit> {
-    match begin(worker, plan, Forward::Stale, Some(stale)) {
+    match begin(worker, plan.key.as_slice().into(), Forward::Stale, Some(stale)) {
         Begin::First(permit) => Some(permit),
         Begin::Follow(_) => None,
     }
@@ -152,17 +201,31 @@ impl Followed {
         self.fill.state.receiver_count()
     }
 
-    async fn head(&mut self) -> Option<Arc<Stored>> {
-        match self.state.wait_for(|state| !matches!(state, State::Pending)).await.as_deref() {
-            Ok(State::Ready(stored)) => Some(Arc::clone(stored)),
-            Ok(State::Pending | State::Over) | Err(_) => None,
+    /// How the fetch ended, or began to be shared.
+    async fn end(&mut self, patience: Duration) -> Ended {
+        let changed = self.state.wait_for(|state| !matches!(state, State::Pending));
+        match tokio::time::timeout(patience, changed).await {
+            Ok(Ok(state)) => match &*state {
+                State::Ready(stored) => Ended::Shared(Arc::clone(stored)),
+                State::NotShareable => Ended::NotShareable,
+                State::Pending | State::Failed => Ended::Failed,
+            },
+            Ok(Err(_)) => Ended::Failed,
+            Err(_) => Ended::StillPending,
         }
     }
 }
 
-fn begin(worker: &Worker, plan: &Plan, why: Forward, stale: Option<Arc<Stored>>) -> Begin {
+enum Ended {
+    Shared(Arc<Stored>),
+    NotShareable,
+    Failed,
+    /// It takes longer than a fetch of one's own would.
+    StillPending,
+}
+
+fn begin(worker: &Worker, key: Arc<[u8]>, why: Forward, stale: Option<Arc<Stored>>) -> Begin {
     let fills = &worker.proxy.fills;
-    let key: Arc<[u8]> = plan.key.as_slice().into();
     let mut shard = fills.shard(&key);
     if let Some(known) = shard.get(&key).filter(|known| !known.is_outdated()) {
         let state = known.state.subscribe();
@@ -242,6 +305,15 @@ impl FetchPermit {
     }
 }
 
+impl FetchPermit {
+    /// What it brought is for its own client alone, and what the next request brings would be, too.
+    pub fn not_shareable(&self) {
+        if let Some(registered) = &self.registered {
+            registered.fill.state.send_replace(State::NotShareable);
+        }
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut shard = self.fills.shard(&self.key);
@@ -253,7 +325,7 @@ impl Drop for Registered {
         self.fill.state.send_if_modified(|state| {
             let is_pending = matches!(state, State::Pending);
             if is_pending {
-                *state = State::Over;
+                *state = State::Failed;
             }
             is_pending
         });

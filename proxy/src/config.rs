@@ -74,7 +74,8 @@ pub struct Cache {
 /// Bounds on what clients can make the proxy hold or wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    pub head_timeout: Duration,
+    /// From the end of one answer to the end of the next head, and between two pieces of a request body or of an
+    /// answer that a client reads: what bounds idling, slow heads and stalled clients alike.
     pub idle_timeout: Duration,
     pub drain_timeout: Duration,
     pub max_head_bytes: usize,

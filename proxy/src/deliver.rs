@@ -1,6 +1,6 @@
 //! Makes this client's answer: `Age`, `Cache-Status`, 304, HEAD, the body as a stream.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
 use caching::precondition::is_not_modified;
@@ -53,12 +53,12 @@ impl Delivery {
 pub fn response(request: &Request, delivery: Delivery) -> Result<Response<Body>, Error> {
     match delivery {
         Delivery::Made(decision) => Ok(made(request, decision)),
-        Delivery::Reused(reusable) => reused(request, &reusable),
+        Delivery::Reused(reusable) => reused(request, reusable),
         Delivery::Forwarded(forwarded) => Ok(forward(request, forwarded)),
     }
 }
 
-fn reused(request: &Request, reusable: &Reusable) -> Result<Response<Body>, Error> {
+fn reused(request: &Request, reusable: Reusable) -> Result<Response<Body>, Error> {
     let stored = &reusable.stored;
     let mut fields = HeaderMap::with_capacity(stored.fields.len() + 2);
     fields.clone_from(&stored.fields);
@@ -68,7 +68,7 @@ fn reused(request: &Request, reusable: &Reusable) -> Result<Response<Body>, Erro
     //# replacing any present in the response with a value equal to the
     //# stored response's current_age; see Section 4.2.3.
     fields.insert(AGE, HeaderValue::from(reusable.standing.current_age.as_s()));
-    fields.append(CACHE_STATUS, reused_status(reusable));
+    fields.append(CACHE_STATUS, reused_status(&reusable));
     let body = match &stored.body {
         StoredBody::Whole(body) => {
             if request.method == Method::HEAD {
@@ -76,13 +76,12 @@ fn reused(request: &Request, reusable: &Reusable) -> Result<Response<Body>, Erro
             }
             Body::whole(body.clone())
         }
-        StoredBody::Arriving(arriving) => {
-            // It has turned out too large to keep since this request was told of it.
-            let reader = Arc::clone(arriving).reader().ok_or(Error::BodyEndedEarly)?;
-            Body::Arriving(reader)
-        }
+        StoredBody::Arriving(_) => match reusable.reader {
+            Some(reader) => Body::Arriving(reader),
+            None => return Err(Error::ProxyInternalError("a body that arrives, and no place in it")),
+        },
     };
-    Ok(finish(request, stored.status, fields, body))
+    Ok(finish(request, stored.status, fields, body, Conditions::Ours))
 }
 
 fn forward(request: &Request, forwarded: Forwarded) -> Response<Body> {
@@ -98,13 +97,34 @@ fn forward(request: &Request, forwarded: Forwarded) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
         fields.append(CACHE_STATUS, value);
     }
-    finish(request, status, fields, body)
+    let conditions = if forwarded.is_stored { Conditions::Ours } else { Conditions::Upstreams };
+    finish(request, status, fields, body, conditions)
+}
+
+/// Who is to evaluate the client's conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conditions {
+    /// The response is, or will be, a stored one.
+    Ours,
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1
+    //# A server that is not the origin server for the target resource and
+    //# cannot act as a cache for requests on the target resource MUST NOT
+    //# evaluate the conditional request header fields defined by this
+    //# specification
+    Upstreams,
 }
 
 /// The client's own conditions, and HEAD.
-fn finish(request: &Request, status: StatusCode, mut fields: HeaderMap, body: Body) -> Response<Body> {
-    let may_be_304 =
-        status == StatusCode::OK && (request.method == Method::GET || request.method == Method::HEAD);
+fn finish(
+    request: &Request,
+    status: StatusCode,
+    mut fields: HeaderMap,
+    body: Body,
+    conditions: Conditions,
+) -> Response<Body> {
+    let may_be_304 = conditions == Conditions::Ours
+        && status == StatusCode::OK
+        && (request.method == Method::GET || request.method == Method::HEAD);
     let (status, body) = if may_be_304 && is_not_modified(&request.fields, &fields) {
         //= https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5
         //# a sender SHOULD NOT generate representation metadata other than the above listed fields
@@ -158,5 +178,5 @@ fn made(request: &Request, decision: RequestDecision) -> Response<Body> {
         }
     }
     map.append(CACHE_STATUS, HeaderValue::from_static("larder; fwd=request; detail=policy"));
-    finish(request, status, map, Body::whole(body))
+    finish(request, status, map, Body::whole(body), Conditions::Ours)
 }

@@ -15,6 +15,14 @@ pub enum Error {
     NoRoute,
     #[error("request body is larger than {limit_bytes} bytes")]
     RequestBodyTooLarge { limit_bytes: u64 },
+    #[error("no byte of the request body within {after_ms} ms")]
+    RequestBodyTimeout { after_ms: u128 },
+    #[error("expectation {0:?} is not one that can be met")]
+    ExpectationFailed(http::HeaderValue),
+    #[error("the request has come through here before")]
+    ProxyLoopDetected,
+    #[error("{limit} requests wait for one fetch already")]
+    TooManyWaiters { limit: usize },
     #[error("`only-if-cached`, and nothing is stored")]
     OnlyIfCached,
     #[error("connect to upstream \"{upstream}\" ({server}): {source}")]
@@ -56,11 +64,16 @@ impl Error {
             Error::MethodRefused(_) => StatusCode::METHOD_NOT_ALLOWED,
             Error::NoRoute => StatusCode::NOT_FOUND,
             Error::RequestBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::RequestBodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Error::ExpectationFailed(_) => StatusCode::EXPECTATION_FAILED,
+            Error::ProxyLoopDetected => StatusCode::LOOP_DETECTED,
             Error::ConnectionRefused { .. }
             | Error::ConnectionTerminated { .. }
             | Error::HttpProtocolError { .. }
             | Error::BodyEndedEarly => StatusCode::BAD_GATEWAY,
-            Error::ConnectionLimitReached { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Error::ConnectionLimitReached { .. } | Error::TooManyWaiters { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.7
             //# The only-if-cached request directive indicates that the client only
             //# wishes to obtain a stored response.  Caches that honor this request
@@ -81,6 +94,8 @@ impl Error {
             | Error::MethodRefused(_)
             | Error::NoRoute
             | Error::RequestBodyTooLarge { .. }
+            | Error::RequestBodyTimeout { .. }
+            | Error::ExpectationFailed(_)
             | Error::OnlyIfCached
             | Error::Body(_) => Side::Client,
             Error::ConnectionRefused { .. }
@@ -90,6 +105,8 @@ impl Error {
             | Error::HttpResponseTimeout { .. }
             | Error::HttpProtocolError { .. }
             | Error::BodyEndedEarly
+            | Error::TooManyWaiters { .. }
+            | Error::ProxyLoopDetected
             | Error::BodyTimeout { .. } => Side::Upstream,
             Error::PolicyFault(_) | Error::ProxyInternalError(_) => Side::Us,
         }
@@ -102,6 +119,10 @@ impl Error {
             Error::MethodRefused(_) => "this method is not served here",
             Error::NoRoute => "no route takes this request",
             Error::RequestBodyTooLarge { .. } => "the request body is too large",
+            Error::RequestBodyTimeout { .. } => "the request body did not come in time",
+            Error::ExpectationFailed(_) => "only `100-continue` can be expected",
+            Error::ProxyLoopDetected => "the request goes in a circle",
+            Error::TooManyWaiters { .. } => "too many requests wait for this",
             Error::OnlyIfCached => "nothing is stored for this request",
             Error::ConnectionRefused { .. } | Error::ConnectionTerminated { .. } => {
                 "the upstream could not be reached"

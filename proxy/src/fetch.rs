@@ -1,13 +1,12 @@
 //! Forwards a request to the upstream, or validates with it. Knows what to send; not what becomes of the answer.
 
 use caching::{
-    fields::remove_hop_by_hop,
     time::Timestamp,
     validation::{CLIENT_CONDITIONS, make_validation_request},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
-    header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, VIA},
+    header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, VIA},
 };
 
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     memory::Stored,
     policy::Plan,
     request::Request,
-    upstream::{RequestBody, UpstreamBody, UpstreamHead},
+    upstream::{Patience, RequestBody, UpstreamBody, UpstreamHead},
     worker::Worker,
 };
 
@@ -38,28 +37,9 @@ pub enum Purpose<'s> {
     ToValidate(&'s Stored),
 }
 
-/// Fields by which a client could make an app behave in a way that the key does not know. Overwritten or
-/// removed; there are no trusted peers yet.
-const UNTRUSTED: [HeaderName; 17] = [
-    FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-middleware-subrequest"),
-    HeaderName::from_static("x-nextjs-data"),
-    HeaderName::from_static("x-now-route-matches"),
-];
-const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
+/// Larder may stand before Larder; an upstream that leads back to it has no end.
+const MAX_PASSES: usize = 8;
+static VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
 
 pub async fn send(
     worker: &Worker,
@@ -73,7 +53,10 @@ pub async fn send(
         return Err(Error::RequestBodyTooLarge { limit_bytes });
     }
     let body = match request.take_body() {
-        Some(incoming) if request.has_body => RequestBody::of_client(incoming, limit_bytes),
+        Some(incoming) if request.has_body => {
+            let patience = Patience::new(plan.routed.view.live.config.limits.idle_timeout);
+            RequestBody::of_client(incoming, limit_bytes, patience)
+        }
         Some(_) | None => RequestBody::Empty,
     };
     let request_time = worker.proxy.clock.now();
@@ -82,18 +65,27 @@ pub async fn send(
     Ok(Fetched { status: parts.status, fields: parts.headers, body, request_time, response_time })
 }
 
+/// How often the request has been here, by its `Via` (RFC 9110 section 7.6.3).
+fn passes_through_here(fields: &HeaderMap) -> usize {
+    let lines = fields.get_all(VIA).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    lines.filter(|entry| entry.trim_ascii() == VIA_LARDER.as_bytes()).count()
+}
+
 fn announced_length(request: &Request) -> Option<u64> {
     request.fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn upstream_head(request: &Request, purpose: &Purpose<'_>) -> Result<UpstreamHead, Error> {
     let mut fields = request.fields.clone();
-    remove_hop_by_hop(&mut fields);
+    if passes_through_here(&fields) >= MAX_PASSES {
+        return Err(Error::ProxyLoopDetected);
+    }
+    if request.has_body && !fields.contains_key(CONTENT_LENGTH) {
+        // hyper would send a GET on without its body.
+        fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     // hyper answers `Expect: 100-continue` itself when the body is first asked for.
     fields.remove(EXPECT);
-    for name in &UNTRUSTED {
-        fields.remove(name);
-    }
     match purpose {
         Purpose::ForClient => (),
         Purpose::ForStore => remove_conditions(&mut fields),
@@ -108,7 +100,7 @@ fn upstream_head(request: &Request, purpose: &Purpose<'_>) -> Result<UpstreamHea
     fields.insert(HeaderName::from_static("x-forwarded-for"), client);
     fields.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("http"));
     fields.insert(HeaderName::from_static("x-forwarded-host"), request.target.host_field().clone());
-    fields.append(VIA, VIA_LARDER);
+    fields.append(VIA, VIA_LARDER.clone());
     let uri = Uri::from(request.target.path_and_query().clone());
     Ok(UpstreamHead { method: request.method.clone(), uri, fields })
 }

@@ -27,7 +27,7 @@ use crate::{
 /// Everything that is shared: one per process, behind an `Arc`.
 pub struct Proxy {
     pub clock: Clock,
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
     pub invalidations: Arc<Invalidations>,
     pub fills: Arc<Fills>,
     pub metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
@@ -93,7 +93,7 @@ impl Proxy {
         let policies = prepare(&engine, &config, file, &[])?;
         Ok(Proxy {
             clock,
-            memory: Memory::new(config.cache.memory_bytes),
+            memory: Arc::new(Memory::new(config.cache.memory_bytes)),
             invalidations: Arc::default(),
             fills: Arc::default(),
             metrics: Mutex::default(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use caching::reuse::{Reuse, Standing, reuse};
 
 use crate::{
+    arriving::Reader,
     memory::Stored,
     observe::{Forward, Outcome},
     policy::{CacheUse, Plan},
@@ -27,6 +28,8 @@ pub struct Reusable {
     pub stored: Arc<Stored>,
     pub standing: Standing,
     pub outcome: Outcome,
+    /// If its body still arrives: a place in it.
+    pub reader: Option<Reader>,
 }
 
 /// Takes no lock that is held for long, copies no body: one look into the index, one counted pointer.
@@ -55,5 +58,5 @@ pub fn judge(worker: &Worker, plan: &Plan, stored: &Arc<Stored>) -> Found {
             return Found::Forward { why: Forward::Stale, stale: Some(Arc::clone(stored)) };
         }
     };
-    Found::Reusable(Reusable { stored: Arc::clone(stored), standing, outcome })
+    Found::Reusable(Reusable { stored: Arc::clone(stored), standing, outcome, reader: None })
 }

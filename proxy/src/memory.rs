@@ -5,7 +5,10 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -117,6 +120,32 @@ pub struct Memory {
     replacing: Box<[Mutex<()>]>,
     hasher: RandomState,
     capacity_bytes: u64,
+    arriving_bytes: AtomicU64,
+}
+
+/// The part of the budget for bodies that are kept while they arrive; the rest is for what is stored.
+const ARRIVING_PART: u64 = 8;
+
+/// What one fetch has kept so far; given back when it ends.
+#[derive(Debug)]
+pub struct ArrivingBytes {
+    memory: Arc<Memory>,
+    bytes: u64,
+}
+
+impl ArrivingBytes {
+    /// Whether so many more may be kept.
+    pub fn add(&mut self, bytes: u64) -> bool {
+        self.bytes += bytes;
+        let all = self.memory.arriving_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        all <= self.memory.capacity_bytes / ARRIVING_PART
+    }
+}
+
+impl Drop for ArrivingBytes {
+    fn drop(&mut self) {
+        self.memory.arriving_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Memory {
@@ -125,7 +154,7 @@ impl Memory {
         const TYPICAL_WEIGHT_BYTES: u64 = 8 * 1024;
         let items = usize::try_from(capacity_bytes / TYPICAL_WEIGHT_BYTES).unwrap_or(usize::MAX).max(64);
         let options = OptionsBuilder::new()
-            .weight_capacity(capacity_bytes)
+            .weight_capacity(capacity_bytes - capacity_bytes / ARRIVING_PART)
             .estimated_items_capacity(items.min(1 << 20))
             // A response must fit into one shard, so a small budget is not split.
             .shards(if capacity_bytes < 64 << 20 { 1 } else { 8 })
@@ -136,6 +165,7 @@ impl Memory {
             replacing: std::iter::repeat_with(Mutex::default).take(LOCKS).collect(),
             hasher: RandomState::new(),
             capacity_bytes,
+            arriving_bytes: AtomicU64::new(0),
         }
     }
 
@@ -145,11 +175,17 @@ impl Memory {
     }
 
     /// Stores, in the place of the variant with the same selecting fields. What is invalid leaves on the way.
+    /// A response that a purge has reached, or that is older than the one in its place, is not stored: the last fetch
+    /// to end need not be the last that began.
     pub fn insert(&self, key: &[u8], stored: Arc<Stored>) {
-        let _replacing = self.replacing[shard_of(self.hasher.hash_one(key), LOCKS)]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _replacing = self.replacing(key);
         let known = self.cache.peek(&KeyRef(key));
+        let is_newer = |other: &Arc<Stored>| {
+            other.is_valid() && other.selecting == stored.selecting && other.filled > stored.filled
+        };
+        if !stored.is_valid() || known.iter().flat_map(|variants| variants.iter()).any(is_newer) {
+            return;
+        }
         let others = known
             .iter()
             .flat_map(|variants| variants.iter())
@@ -160,8 +196,31 @@ impl Memory {
         self.cache.insert(CacheKey::copied_from(key), variants);
     }
 
+    /// Takes one response away, unless another one has taken its place.
+    pub fn remove(&self, key: &[u8], stored: &Arc<Stored>) {
+        let _replacing = self.replacing(key);
+        let Some(known) = self.cache.peek(&KeyRef(key)) else { return };
+        let others: Variants = known.iter().filter(|other| !Arc::ptr_eq(other, stored)).cloned().collect();
+        if others.is_empty() {
+            self.cache.remove(&KeyRef(key));
+        } else if others.len() < known.len() {
+            self.cache.insert(CacheKey::copied_from(key), others);
+        }
+    }
+
+    fn replacing(&self, key: &[u8]) -> MutexGuard<'_, ()> {
+        let lock = &self.replacing[shard_of(self.hasher.hash_one(key), LOCKS)];
+        lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the bytes that one fetch keeps while they arrive.
+    pub fn keep_arriving(self: &Arc<Self>) -> ArrivingBytes {
+        ArrivingBytes { memory: Arc::clone(self), bytes: 0 }
+    }
+
+    /// All that is held: stored, or kept while it arrives.
     pub fn weight_bytes(&self) -> u64 {
-        self.cache.weight()
+        self.cache.weight() + self.arriving_bytes.load(Ordering::Relaxed)
     }
 
     pub fn capacity_bytes(&self) -> u64 {

@@ -41,6 +41,10 @@ pub enum CacheUse {
 }
 
 impl Plan {
+    pub fn may_look_up(&self) -> bool {
+        matches!(self.cache, CacheUse::Use | CacheUse::LookUpOnly)
+    }
+
     pub fn rules(&self) -> Rules {
         let cache = &self.routed.route().cache;
         Rules {
@@ -82,8 +86,10 @@ fn cache_use(request: &Request, routed: &Routed) -> CacheUse {
         return CacheUse::No(if request.method.is_safe() { Forward::Bypass } else { Forward::Method });
     }
     if request.method == Method::GET {
-        // A range that is not stored is fetched as a range, and a part is not stored.
-        if request.fields.contains_key(RANGE) { CacheUse::LookUpOnly } else { CacheUse::Use }
+        // A range that is not stored is fetched as a range, and a part is not stored. What a client wants nobody to
+        // store is fetched for that client alone.
+        let is_for_one = request.fields.contains_key(RANGE) || request.directives().no_store;
+        if is_for_one { CacheUse::LookUpOnly } else { CacheUse::Use }
     } else if request.method == Method::HEAD {
         CacheUse::LookUpOnly
     } else {
@@ -115,6 +121,9 @@ fn ask_about_request(
     }
 }
 
+/// Why a response is not stored whose request, or which itself, has an input that is not text.
+pub const BAD_INPUT: &str = "input";
+
 /// What the policy says of a response; `Err` holds why it is not to be stored.
 pub fn judge_response(
     worker: &Worker,
@@ -129,9 +138,9 @@ pub fn judge_response(
     };
     routed.metrics().policy_calls.fetch_add(1, Ordering::Relaxed);
     let inputs = live.policy.inputs();
-    let Some(values) = Values::of_request(worker, request, routed, inputs) else { return Err("input") };
+    let Some(values) = Values::of_request(worker, request, routed, inputs) else { return Err(BAD_INPUT) };
     let Some(response) = inputs.response_fields.iter().map(|name| field(fields, name)).collect() else {
-        return Err("input");
+        return Err(BAD_INPUT);
     };
     let response = Values(response);
     let decided = worker.instances.borrow_mut().on_response(

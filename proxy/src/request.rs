@@ -5,10 +5,11 @@
 
 use std::{cell::Cell, net::IpAddr};
 
+use caching::{directives::RequestDirectives, fields::remove_hop_by_hop};
 use http::{
-    HeaderMap, HeaderValue, Method, Uri, Version,
-    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
-    uri::PathAndQuery,
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING},
+    uri::{PathAndQuery, Scheme},
 };
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -19,6 +20,8 @@ use crate::error::Error;
 pub struct Request {
     pub method: Method,
     pub target: Target,
+    /// Without what concerns the client's connection and what a client has no say in: policies, `Vary` and the
+    /// upstream all see the same fields. A field that chose a stored response is one that its upstream saw.
     pub fields: HeaderMap,
     pub client: IpAddr,
     pub has_body: bool,
@@ -33,6 +36,28 @@ pub struct Target {
     path_and_query: PathAndQuery,
 }
 
+/// Fields by which a client could make an app behave in a way that the key does not know. Removed, and where an app
+/// needs them written anew in `fetch.rs`; there are no trusted peers yet.
+const UNTRUSTED: [HeaderName; 17] = [
+    FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-middleware-subrequest"),
+    HeaderName::from_static("x-nextjs-data"),
+    HeaderName::from_static("x-now-route-matches"),
+];
+
 impl Request {
     /// Refuses what hyper lets through and a cache must not.
     pub fn checked(request: http::Request<Incoming>, client: IpAddr) -> Result<Request, (Method, Error)> {
@@ -41,10 +66,18 @@ impl Request {
             Ok(target) => target,
             Err(error) => return Err((parts.method, error)),
         };
+        let mut fields = parts.headers;
+        remove_hop_by_hop(&mut fields);
+        // Few requests have one of them, and a look at each name is cheaper than looking for each of these.
+        if fields.keys().any(|name| name == FORWARDED || name.as_str().starts_with("x-")) {
+            for name in &UNTRUSTED {
+                fields.remove(name);
+            }
+        }
         Ok(Request {
             method: parts.method,
             target,
-            fields: parts.headers,
+            fields,
             client,
             has_body: !body.is_end_stream(),
             body: Cell::new(Some(body)),
@@ -56,14 +89,23 @@ impl Request {
         self.body.take()
     }
 
-    /// The head alone, for a fetch that outlives its client.
-    pub fn without_body(&self) -> Request {
+    /// What its client says about caches; most say nothing.
+    pub fn directives(&self) -> RequestDirectives {
+        if self.fields.contains_key(CACHE_CONTROL) {
+            RequestDirectives::of(&self.fields)
+        } else {
+            RequestDirectives::default()
+        }
+    }
+
+    /// The GET that brings what can be stored for everybody: without the client's body, and whatever its method.
+    pub fn for_everybody(&self) -> Request {
         Request {
-            method: self.method.clone(),
+            method: Method::GET,
             target: self.target.clone(),
             fields: self.fields.clone(),
             client: self.client,
-            has_body: self.has_body,
+            has_body: false,
             body: Cell::new(None),
         }
     }
@@ -83,6 +125,15 @@ fn check_head(method: &Method, uri: &Uri, version: Version, fields: &HeaderMap) 
             return Err(Error::HttpRequestError("both Transfer-Encoding and Content-Length"));
         }
     }
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+    //# A server that receives an Expect field value containing a member other
+    //# than 100-continue MAY respond with a 417 (Expectation Failed) status
+    //# code to indicate that the unexpected expectation cannot be met.
+    let unmet =
+        fields.get_all(EXPECT).iter().find(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if let Some(value) = unmet {
+        return Err(Error::ExpectationFailed(value.clone()));
+    }
     Target::of(method, uri, fields)
 }
 
@@ -97,6 +148,11 @@ impl Target {
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return Err(Error::HttpRequestError("exactly one Host field is needed"));
         };
+        if uri.authority().is_some()
+            && !uri.scheme().is_some_and(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS)
+        {
+            return Err(Error::HttpRequestError("the request target is neither a path nor an http URL"));
+        }
         let host = match uri.authority() {
             //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
             //# When an origin server receives a request with an absolute-form of
@@ -111,7 +167,10 @@ impl Target {
                 return Err(Error::HttpRequestError("the target `*` is for OPTIONS only"));
             }
             // `http://host` without a path means `/` (RFC 9112 section 3.2.1).
-            Some(target) if target.path().is_empty() => PathAndQuery::from_static("/"),
+            Some(target) if !target.as_str().starts_with(['/', '*']) => target
+                .to_string() // Which puts the `/` in front that `as_str` does not have.
+                .parse()
+                .map_err(|_| Error::HttpRequestError("the request target holds a forbidden character"))?,
             Some(target) => target.clone(),
             None => PathAndQuery::from_static("/"),
         };

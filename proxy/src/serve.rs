@@ -56,7 +56,7 @@ async fn answer(worker: &Rc<Worker>, request: &Request, routed: route::Routed) -
         Ruling::Answer(made) => return Ok(Delivery::Made(made)),
         Ruling::Proceed(plan) => plan,
     };
-    let mut has_waited = false;
+    let mut waits = 0;
     let permit = loop {
         let (why, stale) = match lookup::stored(worker, request, &plan) {
             Found::Reusable(reusable) => {
@@ -69,10 +69,13 @@ async fn answer(worker: &Rc<Worker>, request: &Request, routed: route::Routed) -
             }
             Found::Forward { why, stale } => (why, stale),
         };
-        match coalesce::join(worker, request, &plan, why, stale, has_waited).await {
+        if plan.may_look_up() && request.directives().only_if_cached {
+            return Err(Error::OnlyIfCached);
+        }
+        match coalesce::join(worker, request, &plan, why, stale, waits).await? {
             Turn::Fetch(permit) => break permit,
             Turn::Follow(reusable) => return Ok(Delivery::Reused(reusable)),
-            Turn::LookAgain => has_waited = true,
+            Turn::LookAgain => waits += 1,
         }
     };
     Box::pin(store::fetch_and_keep(worker, request, plan, permit)).await

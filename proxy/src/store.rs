@@ -6,27 +6,28 @@
 use std::{rc::Rc, sync::Arc};
 
 use caching::{
-    directives::{RequestDirectives, ResponseDirectives},
+    directives::ResponseDirectives,
     fields::{remove_hop_by_hop, remove_internal},
     freshness::{Facts, PolicyLifetimes},
     invalidation::invalidates_target,
     reuse::{Reuse, may_serve_on_error, reuse},
-    storable::{RequestFacts, storable},
-    tags::{CACHE_TAG, MAX_TAGS, SURROGATE_KEY, is_tag, upstream_tags},
+    storable::{NotStorable, RequestFacts, storable},
+    tags::{MAX_TAGS, is_tag, upstream_tags},
     validation::{Validated, freshened, validated},
     vary::SelectingFields,
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{AGE, CONTENT_LENGTH, DATE},
+    header::{AGE, CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
 };
 use http_body::Body as _;
 use plugin_host::StoreDecision;
 use tokio::sync::oneshot;
 
 use crate::{
-    arriving::{Arriving, FailOnDrop},
+    arriving::{Arriving, FailOnDrop, NobodyReads},
     body::Body,
+    clock::Stopwatch,
     coalesce::{self, FetchPermit},
     deliver::{Delivery, Forwarded},
     error::Error,
@@ -48,14 +49,11 @@ pub async fn fetch_and_keep(
     plan: Plan,
     permit: FetchPermit,
 ) -> Result<Delivery, Error> {
-    if RequestDirectives::of(&request.fields).only_if_cached && permit.may_store {
-        return Err(Error::OnlyIfCached);
-    }
     if !permit.may_store {
         return pass(worker, request, &plan, &permit).await;
     }
     let (deliver, delivered) = oneshot::channel();
-    let (worker, request) = (Rc::clone(worker), request.without_body());
+    let (worker, request) = (Rc::clone(worker), request.for_everybody());
     tokio::task::spawn_local(async move { fill(&worker, &request, &plan, permit, deliver).await });
     delivered.await.unwrap_or(Err(Error::ProxyInternalError("the fetch gave no answer")))
 }
@@ -63,7 +61,7 @@ pub async fn fetch_and_keep(
 /// Refreshes a stale response that is being served meanwhile. One at a time per key.
 pub fn refresh_in_background(worker: &Rc<Worker>, request: &Request, plan: Plan, stale: Arc<Stored>) {
     let Some(permit) = coalesce::refresh(worker, &plan, stale) else { return };
-    let (worker, request) = (Rc::clone(worker), request.without_body());
+    let (worker, request) = (Rc::clone(worker), request.for_everybody());
     tokio::task::spawn_local(async move {
         let (deliver, _nobody) = oneshot::channel();
         fill(&worker, &request, &plan, permit, deliver).await;
@@ -77,12 +75,35 @@ async fn pass(
     plan: &Plan,
     permit: &FetchPermit,
 ) -> Result<Delivery, Error> {
+    let invalidation = (!request.method.is_safe()).then(|| InvalidateUnlessRefused { worker, request });
     let fetched = fetch::send(worker, request, plan, Purpose::ForClient).await?;
-    if invalidates_target(&request.method, fetched.status) {
-        let target = request.target.path_and_query().as_str();
-        worker.proxy.invalidations.purge(Subject::Url { host: request.target.host(), target });
+    if let Some(invalidation) = invalidation {
+        invalidation.answered(fetched.status);
     }
     Ok(passed_on(permit, fetched, None))
+}
+
+/// Ends what is stored for the target of an unsafe request, unless its answer says that nothing was done. No answer,
+/// because the client went away or the upstream broke off, says no such thing.
+struct InvalidateUnlessRefused<'a> {
+    worker: &'a Worker,
+    request: &'a Request,
+}
+
+impl InvalidateUnlessRefused<'_> {
+    fn answered(self, status: StatusCode) {
+        if !invalidates_target(&self.request.method, status) {
+            std::mem::forget(self);
+        }
+    }
+}
+
+impl Drop for InvalidateUnlessRefused<'_> {
+    fn drop(&mut self) {
+        let target = &self.request.target;
+        let subject = Subject::Url { host: target.host(), target: target.path_and_query().as_str() };
+        self.worker.proxy.invalidations.purge(subject);
+    }
 }
 
 /// Passed on to the one client who asked.
@@ -115,37 +136,76 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: Fetch
             return;
         }
     };
-    match judge(worker, request, plan, &permit, fetched.head(), &mut fetched.fields.clone()) {
-        Ok(mut stored) => {
-            let limit = worker.max_response_bytes(plan);
-            if fetched.body.known_length().is_some_and(|length| length > limit) {
-                let _ = deliver.send(Ok(passed_on(&permit, fetched, Some("too-large"))));
-                return;
-            }
-            let arriving = Arriving::new();
-            stored.body = StoredBody::Arriving(Arc::clone(&arriving));
-            let Some(reader) = arriving.reader() else { return };
-            let delivery = Delivery::Forwarded(Forwarded {
-                status: stored.status,
-                fields: stored.fields.clone(),
-                body: Body::Arriving(reader),
-                why: permit.why,
-                is_stored: true,
-                detail: None,
-            });
-            let stored = Arc::new(stored);
-            remember_if_never_fresh(worker, plan, &stored);
-            permit.share(&stored);
-            let _ = deliver.send(Ok(delivery));
-            receive(worker, plan, permit, stored, arriving, fetched.body).await;
-        }
-        Err(reason) => {
-            // An error is likely to be over soon, and says nothing of what comes after it.
-            if !fetched.status.is_server_error() {
+    let judged = match unkeepable(worker, plan, &fetched) {
+        Some(reason) => Err(NotKept { reason, lies_in_the_request: false }),
+        None => judge(worker, request, plan, &permit, fetched.head(), &mut fetched.fields.clone()),
+    };
+    let mut stored = match judged {
+        Ok(stored) => stored,
+        Err(NotKept { reason, lies_in_the_request }) => {
+            forget(worker, plan, &permit, &fetched);
+            // An error is likely to be over soon, and says nothing of what comes after it; nor does what lies in one
+            // request say anything of the others.
+            if !fetched.status.is_server_error() && !lies_in_the_request {
                 worker.proxy.fills.remember_unshareable(&plan.key, worker.proxy.clock.now());
+                permit.not_shareable();
             }
             let _ = deliver.send(Ok(passed_on(&permit, fetched, Some(reason))));
+            return;
         }
+    };
+    let arriving = Arriving::new();
+    stored.body = StoredBody::Arriving(Arc::clone(&arriving));
+    let Some(reader) = arriving.reader() else { return };
+    let mut fields = stored.fields.clone();
+    // The first client is told how old it is, as the later ones are.
+    let age_s = stored.facts.current_age(stored.facts.response_time).as_s();
+    if age_s > 0 {
+        fields.insert(AGE, HeaderValue::from(age_s));
+    }
+    let delivery = Delivery::Forwarded(Forwarded {
+        status: stored.status,
+        fields,
+        body: Body::Arriving(reader),
+        why: permit.why,
+        is_stored: true,
+        detail: None,
+    });
+    let stored = Arc::new(stored);
+    remember_if_never_fresh(worker, plan, &stored);
+    permit.share(&stored);
+    let _ = deliver.send(Ok(delivery));
+    receive(worker, plan, permit, stored, arriving, fetched.body).await;
+}
+
+/// Why a response is not kept, whatever its fields say of caching.
+fn unkeepable(worker: &Worker, plan: &Plan, fetched: &Fetched) -> Option<&'static str> {
+    match fetched.body.known_length() {
+        Some(length) if length > worker.max_response_bytes(plan) => Some("too-large"),
+        // It ends where the connection does, and nobody can tell a whole one from one that was cut off.
+        None if !fetched.fields.contains_key(TRANSFER_ENCODING) => Some("length-unknown"),
+        Some(_) | None => None,
+    }
+}
+
+/// The upstream has another answer now: the one that it no longer gives must not go on being served.
+fn forget(worker: &Worker, plan: &Plan, permit: &FetchPermit, fetched: &Fetched) {
+    if let Some(stale) = permit.stale.as_ref().filter(|_| !fetched.status.is_server_error()) {
+        worker.proxy.memory.remove(&plan.key, stale);
+    }
+}
+
+/// Why a response is not kept.
+struct NotKept {
+    /// The `detail` of `Cache-Status`.
+    reason: &'static str,
+    /// The next request may well bring something to keep.
+    lies_in_the_request: bool,
+}
+
+impl From<NotStorable> for NotKept {
+    fn from(why: NotStorable) -> NotKept {
+        NotKept { reason: why.as_str(), lies_in_the_request: why.lies_in_the_request() }
     }
 }
 
@@ -175,7 +235,7 @@ async fn fetch_or_freshen(
     // Looked at again now that the permit has its place in the order of purges: a purge before that is seen here,
     // a purge after it ends what this fetch brings.
     let Some(stale) = permit.stale.as_ref().filter(|stale| stale.is_valid()) else {
-        return Ok(End::Fetched(fetch::send(worker, request, plan, Purpose::ForStore).await?));
+        return fetch_anew(worker, request, plan).await;
     };
     let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale)).await {
         Ok(fetched) => fetched,
@@ -184,9 +244,19 @@ async fn fetch_or_freshen(
     match validated(fetched.status, &fetched.fields, &stale.fields) {
         Validated::Full => Ok(End::Fetched(fetched)),
         Validated::NotModified => Ok(End::Answered(freshen(worker, request, plan, permit, stale, &fetched))),
-        Validated::Mismatch => Ok(End::Fetched(fetch::send(worker, request, plan, Purpose::ForStore).await?)),
+        Validated::Mismatch => fetch_anew(worker, request, plan).await,
         Validated::Error => Ok(stale_if_error(worker, plan, stale).unwrap_or(End::Fetched(fetched))),
     }
+}
+
+async fn fetch_anew(worker: &Worker, request: &Request, plan: &Plan) -> Result<End, Error> {
+    let fetched = fetch::send(worker, request, plan, Purpose::ForStore).await?;
+    if fetched.status == StatusCode::NOT_MODIFIED {
+        // Nobody has what it would be the same as.
+        let upstream = plan.routed.route().name.as_str().into();
+        return Err(Error::HttpProtocolError { upstream, reason: "304 to a request without conditions" });
+    }
+    Ok(End::Fetched(fetched))
 }
 
 /// RFC 5861 section 4: the stale response, if it may stand in for the error.
@@ -202,7 +272,7 @@ fn reused(worker: &Worker, plan: &Plan, stored: &Arc<Stored>, outcome: Outcome) 
             standing
         }
     };
-    Delivery::Reused(Reusable { stored: Arc::clone(stored), standing, outcome })
+    Delivery::Reused(Reusable { stored: Arc::clone(stored), standing, outcome, reader: None })
 }
 
 /// The stored response with what a 304 said of it (RFC 9111 section 4.3.4).
@@ -227,18 +297,18 @@ fn freshen(
     let kept = match judge(worker, request, plan, permit, head, &mut fields) {
         Ok(mut stored) => {
             stored.body = stale.body.clone();
-            if !update.contains_key(CACHE_TAG) && !update.contains_key(SURROGATE_KEY) {
-                // The tags of the upstream were taken off when it was stored, and the 304 names none: they still hold.
-                stored.cells = stale.cells.iter().chain(&stored.cells).cloned().collect();
-                stored.cells = without_repetitions(stored.cells);
-            }
+            // The upstream's tags were taken off when it was stored, so what the 304 names is not all there is.
+            stored.cells = merged(&stale.cells, &stored.cells);
             let stored = Arc::new(stored);
             permit.share(&stored);
             worker.proxy.memory.insert(&plan.key, Arc::clone(&stored));
             stored
         }
-        // It held for this request; for the next one it is not to be kept. The old one stays, stale.
-        Err(_) => Arc::clone(stale),
+        // It held for this request; for the next one it is not to be kept.
+        Err(_) => {
+            worker.proxy.memory.remove(&plan.key, stale);
+            Arc::clone(stale)
+        }
     };
     reused(worker, plan, &kept, Outcome::Validated)
 }
@@ -265,23 +335,29 @@ fn judge(
     permit: &FetchPermit,
     head: Head,
     fields: &mut HeaderMap,
-) -> Result<Stored, &'static str> {
+) -> Result<Stored, NotKept> {
+    let of_response = |reason| NotKept { reason, lies_in_the_request: false };
     let Head { status, request_time, response_time } = head;
     remove_hop_by_hop(fields);
     let directives = ResponseDirectives::of(fields);
     let of_request = RequestFacts::of(&request.method, &request.fields, request.has_body);
     let mut facts = Facts::of(of_request, status, fields, &directives, request_time, response_time);
-    let decision = policy::judge_response(worker, request, plan, status.as_u16(), fields)?;
+    let decision = policy::judge_response(worker, request, plan, status.as_u16(), fields)
+        .map_err(|reason| NotKept { reason, lies_in_the_request: reason == policy::BAD_INPUT })?;
     facts.policy = PolicyLifetimes {
         // An error stays as short as its origin says: no policy may stretch it without saying so by status.
         ttl: decision.ttl.filter(|_| facts.takes_configured_ttl || facts.explicit_lifetime.is_some()),
         stale_while_revalidate: decision.stale_while_revalidate,
         stale_if_error: decision.stale_if_error,
     };
-    storable(of_request, status, fields, &directives, &facts, &plan.rules()).map_err(|why| why.as_str())?;
-    let selecting = SelectingFields::of(fields, &request.fields).map_err(|_| "vary")?;
-    let cells = cells(worker, request, plan, fields, &decision)?;
+    storable(of_request, status, fields, &directives, &facts, &plan.rules())?;
+    let selecting = SelectingFields::of(fields, &request.fields).map_err(|_| of_response("vary"))?;
+    let cells = cells(worker, request, plan, fields, &decision).map_err(of_response)?;
     apply(&decision, fields);
+    if !decision.set_fields.is_empty() {
+        // What a policy has put there may not be stored either: a cookie for everybody is still a cookie.
+        storable(of_request, status, fields, &ResponseDirectives::of(fields), &facts, &plan.rules())?;
+    }
     remove_internal(fields);
     fields.remove(AGE);
     ensure_date(fields, response_time);
@@ -346,8 +422,8 @@ fn cells(
     Ok(cells.into())
 }
 
-fn without_repetitions(cells: Box<[Arc<Cell>]>) -> Box<[Arc<Cell>]> {
-    let mut cells = cells.into_vec();
+fn merged(old: &[Arc<Cell>], new: &[Arc<Cell>]) -> Box<[Arc<Cell>]> {
+    let mut cells: Vec<_> = old.iter().chain(new).cloned().collect();
     cells.sort_by_key(Arc::as_ptr);
     cells.dedup_by(|a, b| Arc::ptr_eq(a, b));
     cells.into()
@@ -374,21 +450,40 @@ async fn receive(
     arriving: Arc<Arriving>,
     mut body: UpstreamBody,
 ) {
-    let limit_bytes = worker.max_response_bytes(plan);
+    let upstream = plan.routed.upstream();
+    let (memory, limit_bytes) = (&worker.proxy.memory, worker.max_response_bytes(plan));
     let broken_if_dropped = FailOnDrop(Arc::clone(&arriving));
     let mut permit = Some(permit);
+    let mut kept = memory.keep_arriving();
+    let watch = Stopwatch::start();
     // A body that is empty has ended before its first piece.
-    loop {
-        if body.is_end_stream() {
-            break;
+    while !body.is_end_stream() {
+        match tokio::time::timeout(upstream.read_timeout(), arriving.room()).await {
+            Ok(Ok(())) => (),
+            Ok(Err(NobodyReads)) => return,
+            // One client that has stopped reading must not stop the others.
+            Err(_) => {
+                arriving.leave_the_slowest_behind();
+                continue;
+            }
         }
-        if arriving.room().await.is_err() {
+        if !arriving.has_readers() && watch.elapsed() > upstream.longest_wait() {
+            tracing::warn!(
+                route.name = plan.routed.route().name.as_str(),
+                "gave up a response without end that nobody reads"
+            );
             return;
         }
         match body.data().await {
             Some(Ok(chunk)) => {
-                if arriving.push(chunk) as u64 > limit_bytes && permit.take().is_some() {
+                let has_room = permit.is_none() || kept.add(chunk.len() as u64);
+                let is_too_large = arriving.push(chunk) as u64 > limit_bytes;
+                if (is_too_large || !has_room) && permit.take().is_some() {
+                    if is_too_large {
+                        worker.proxy.fills.remember_unshareable(&plan.key, worker.proxy.clock.now());
+                    }
                     arriving.stop_keeping();
+                    kept = memory.keep_arriving();
                 }
             }
             Some(Err(error)) => {

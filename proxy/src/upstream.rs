@@ -2,27 +2,27 @@
 //! that is safe. No caching is known here.
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
-    pin::Pin,
+    cell::Cell,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
-    time::Duration,
 };
 
-use bytes::Bytes;
 use http::{
-    HeaderMap, Method, Response, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Sleep};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::net::TcpStream;
+
+mod body;
+mod connection;
+
+pub use body::{Patience, RequestBody, UpstreamBody};
+pub use connection::Pool;
+
+use body::{Failure, Lease};
+use connection::Connection;
 
 use crate::{
     clock::Stopwatch,
@@ -39,18 +39,6 @@ pub struct Upstream {
     metrics: Arc<UpstreamMetrics>,
 }
 
-/// Idle connections to one server.
-#[derive(Default)]
-pub struct Pool {
-    idle: RefCell<VecDeque<Idle>>,
-    open: Rc<Cell<usize>>,
-}
-
-struct Idle {
-    sender: SendRequest<RequestBody>,
-    since: Stopwatch,
-}
-
 /// A request head for an upstream.
 pub struct UpstreamHead {
     pub method: Method,
@@ -65,9 +53,9 @@ impl Upstream {
 
     /// Sends a request and returns when the response head is there.
     ///
-    /// A server that cannot be connected to is passed over for the next one. A request without a body is sent
-    /// once more if a kept connection ended before any byte of a response, which happens when its server closed
-    /// it at that moment.
+    /// A server that cannot be connected to is passed over for the next one. A kept connection may have been closed by
+    /// its server at the moment at which it is used again: then the request is sent once more, if nothing of it was
+    /// sent, or if it has no body and may be repeated.
     pub async fn send(&self, head: UpstreamHead, body: RequestBody) -> Result<Response<UpstreamBody>, Error> {
         let result = self.send_to_some(head, body).await;
         if result.is_err() {
@@ -108,90 +96,117 @@ impl Upstream {
         head: UpstreamHead,
         body: RequestBody,
     ) -> Result<Response<UpstreamBody>, Error> {
-        let exceeded = body.exceeded();
-        let mut second_body = body.is_empty().then_some(RequestBody::Empty);
-        let mut body = Some(body);
+        let upload = body.upload();
+        let may_be_repeated = body.is_empty() && head.method.is_idempotent();
+        let mut request = head.request(body);
         loop {
             let is_reused = connection.is_reused;
-            let Some(this_body) = body.take() else {
-                return Err(Error::ProxyInternalError("a body was sent twice"));
-            };
-            let request = head.request(this_body, second_body.is_some())?;
             let watch = Stopwatch::start();
-            let sent = connection.sender.send_request(request);
-            let response = match tokio::time::timeout(self.config.response_timeout, sent).await {
-                Ok(Ok(response)) => response,
-                Ok(Err(source)) => {
-                    if exceeded.as_ref().is_some_and(|exceeded| exceeded.get()) {
-                        return Err(Error::RequestBodyTooLarge { limit_bytes: 0 });
+            let mut sent = std::pin::pin!(connection.sender.try_send_request(request));
+            let answered = loop {
+                match tokio::time::timeout(self.config.response_timeout, sent.as_mut()).await {
+                    Ok(answered) => break answered,
+                    // The wait for an answer begins when all was said.
+                    Err(_) if !upload.is_over() => (),
+                    Err(_) => {
+                        return Err(Error::HttpResponseTimeout {
+                            upstream: self.name(),
+                            server: server.authority.clone(),
+                            after_ms: self.config.response_timeout.as_millis(),
+                        });
                     }
-                    if is_reused && head.method.is_idempotent() && second_body.is_some() {
-                        body = second_body.take();
-                        connection = self.connect(server, pool).await?;
-                        continue;
-                    }
+                }
+            };
+            let mut refused = match answered {
+                Ok(response) => {
+                    self.metrics.to_head.record(watch.elapsed());
+                    return self.received(response, &head.method, pool, connection);
+                }
+                Err(refused) => refused,
+            };
+            match upload.failure() {
+                Some(Failure::TooLarge { limit_bytes }) => {
+                    return Err(Error::RequestBodyTooLarge { limit_bytes });
+                }
+                Some(Failure::Stalled { after_ms }) => return Err(Error::RequestBodyTimeout { after_ms }),
+                None => (),
+            }
+            request = match refused.take_message() {
+                Some(unsent) if is_reused => unsent,
+                None if is_reused && may_be_repeated && !refused.error().is_parse() => {
+                    head.request(RequestBody::Empty)
+                }
+                Some(_) | None => {
                     return Err(Error::ConnectionTerminated {
                         upstream: self.name(),
                         server: server.authority.clone(),
-                        source,
-                    });
-                }
-                Err(_) => {
-                    return Err(Error::HttpResponseTimeout {
-                        upstream: self.name(),
-                        server: server.authority.clone(),
-                        after_ms: self.config.response_timeout.as_millis(),
+                        source: refused.into_error(),
                     });
                 }
             };
-            self.metrics.to_head.record(watch.elapsed());
-            return self.received(response, pool, connection.sender);
+            connection = self.connect(server, pool).await?;
         }
     }
 
+    /// Refuses or repairs what hyper lets through and a cache must not.
     fn received(
         &self,
         response: Response<Incoming>,
+        method: &Method,
         pool: &Rc<Pool>,
-        sender: SendRequest<RequestBody>,
+        connection: Connection,
     ) -> Result<Response<UpstreamBody>, Error> {
         let (mut parts, incoming) = response.into_parts();
+        let broken = |reason| Error::HttpProtocolError { upstream: self.name(), reason };
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            let reason = "101 without an upgrade";
-            return Err(Error::HttpProtocolError { upstream: self.name(), reason });
+            return Err(broken("101 without an upgrade"));
         }
+        let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+        let is_chunked = match (codings.next(), codings.next()) {
+            (None, _) => false,
+            (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
+            // hyper undoes `chunked` alone: what is left would be passed for the body itself.
+            _ => return Err(broken("Transfer-Encoding is not `chunked`")),
+        };
+        let announces_length = parts.headers.contains_key(CONTENT_LENGTH);
+        let has_no_body = method == Method::HEAD
+            || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
         //# If a message is received with both a Transfer-Encoding and a
         //# Content-Length header field, the Transfer-Encoding overrides the
         //# Content-Length. Such a message might indicate an attempt to perform
         //# request smuggling (Section 11.2) or response splitting (Section 11.1)
         //# and ought to be handled as an error.
-        let is_ambiguous =
-            parts.headers.contains_key(TRANSFER_ENCODING) && parts.headers.contains_key(CONTENT_LENGTH);
-        if is_ambiguous {
+        if is_chunked {
             parts.headers.remove(CONTENT_LENGTH);
+        } else if let Some(length) = incoming.size_hint().exact().filter(|_| announces_length && !has_no_body)
+        {
+            // `5, 5` and two equal lines are one length (RFC 9110 section 8.6), and are said as one.
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let lease =
-            (!is_ambiguous).then(|| Lease { sender, pool: Rc::clone(pool), max_idle: self.config.max_idle });
-        let body = UpstreamBody::new(incoming, lease, self.config.read_timeout);
+        // Where it is not certain that nothing follows, nobody may read on: a body that was announced for a response
+        // that has none would be taken for the answer to the next request.
+        let is_certain =
+            !(is_chunked && announces_length) && !(has_no_body && (is_chunked || announces_length));
+        let lease = Lease { connection, pool: Rc::clone(pool), max_idle: self.config.max_idle };
+        let patience = Patience::new(self.config.read_timeout);
+        let body = UpstreamBody::new(incoming, is_certain.then_some(lease), patience);
         Ok(Response::from_parts(parts, body))
     }
 
     async fn connection(&self, server: &Server, pool: &Rc<Pool>) -> Result<Connection, Error> {
-        while let Some(mut idle) = pool.take(self.config.idle_timeout) {
-            if idle.ready().await.is_ok() {
-                return Ok(Connection { sender: idle, is_reused: true });
-            }
+        match pool.take(self.config.idle_timeout).await {
+            Some(connection) => Ok(connection),
+            None => self.connect(server, pool).await,
         }
-        self.connect(server, pool).await
     }
 
     async fn connect(&self, server: &Server, pool: &Rc<Pool>) -> Result<Connection, Error> {
         let limit = self.config.max_connections;
-        if pool.open.get() >= limit {
+        if pool.open() >= limit {
             return Err(Error::ConnectionLimitReached { upstream: self.name(), limit });
         }
-        let open = OpenGuard::new(&pool.open);
+        let open = pool.one_more();
         let refused = |source| Error::ConnectionRefused {
             upstream: self.name(),
             server: server.authority.clone(),
@@ -208,15 +223,17 @@ impl Upstream {
             })?
             .map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| refused(std::io::Error::other(error)))?;
-        tokio::task::spawn_local(async move {
-            // Its end is told to whoever reads from it; here is nothing to add.
-            let _ = connection.await;
-            drop(open);
-        });
-        Ok(Connection { sender, is_reused: false })
+        Connection::start(stream, open).await.map_err(refused)
+    }
+
+    /// From the connection to the head of the response, for the first server: who waits longer had better go itself.
+    pub fn longest_wait(&self) -> std::time::Duration {
+        self.config.connect_timeout + self.config.response_timeout
+    }
+
+    /// Between two pieces of a body.
+    pub fn read_timeout(&self) -> std::time::Duration {
+        self.config.read_timeout
     }
 
     fn name(&self) -> Box<str> {
@@ -224,228 +241,12 @@ impl Upstream {
     }
 }
 
-struct Connection {
-    sender: SendRequest<RequestBody>,
-    is_reused: bool,
-}
-
-/// Counts one open connection for as long as it lives.
-struct OpenGuard(Rc<Cell<usize>>);
-
-impl OpenGuard {
-    fn new(open: &Rc<Cell<usize>>) -> OpenGuard {
-        open.set(open.get() + 1);
-        OpenGuard(Rc::clone(open))
-    }
-}
-
-impl Drop for OpenGuard {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
-}
-
-impl Pool {
-    /// The connection used last: it is the least likely to have been closed.
-    fn take(&self, idle_timeout: Duration) -> Option<SendRequest<RequestBody>> {
-        let mut idle = self.idle.borrow_mut();
-        while idle.front().is_some_and(|oldest| oldest.since.elapsed() > idle_timeout) {
-            idle.pop_front();
-        }
-        while let Some(last) = idle.pop_back() {
-            if !last.sender.is_closed() {
-                return Some(last.sender);
-            }
-        }
-        None
-    }
-
-    fn keep(&self, sender: SendRequest<RequestBody>, max_idle: usize) {
-        let mut idle = self.idle.borrow_mut();
-        if !sender.is_closed() && idle.len() < max_idle {
-            idle.push_back(Idle { sender, since: Stopwatch::start() });
-        }
-    }
-}
-
 impl UpstreamHead {
-    fn request(&self, body: RequestBody, _may_repeat: bool) -> Result<http::Request<RequestBody>, Error> {
+    fn request(&self, body: RequestBody) -> http::Request<RequestBody> {
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.fields.clone();
-        Ok(request)
-    }
-}
-
-/// What is sent to an upstream.
-pub enum RequestBody {
-    Empty,
-    /// The client's body as it comes in, up to a limit.
-    Client {
-        incoming: Incoming,
-        left_bytes: u64,
-        limit_bytes: u64,
-        exceeded: Rc<Cell<bool>>,
-    },
-}
-
-impl RequestBody {
-    pub fn of_client(incoming: Incoming, limit_bytes: u64) -> RequestBody {
-        RequestBody::Client { incoming, left_bytes: limit_bytes, limit_bytes, exceeded: Rc::default() }
-    }
-
-    fn is_empty(&self) -> bool {
-        matches!(self, RequestBody::Empty)
-    }
-
-    fn exceeded(&self) -> Option<Rc<Cell<bool>>> {
-        match self {
-            RequestBody::Empty => None,
-            RequestBody::Client { exceeded, .. } => Some(Rc::clone(exceeded)),
-        }
-    }
-}
-
-impl http_body::Body for RequestBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match self.get_mut() {
-            RequestBody::Empty => Poll::Ready(None),
-            RequestBody::Client { incoming, left_bytes, limit_bytes, exceeded } => {
-                let polled = Pin::new(incoming).poll_frame(context).map_err(Error::Body);
-                if let Poll::Ready(Some(Ok(frame))) = &polled {
-                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                    match left_bytes.checked_sub(length) {
-                        Some(left) => *left_bytes = left,
-                        None => {
-                            exceeded.set(true);
-                            let limit_bytes = *limit_bytes;
-                            return Poll::Ready(Some(Err(Error::RequestBodyTooLarge { limit_bytes })));
-                        }
-                    }
-                }
-                polled
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            RequestBody::Empty => true,
-            RequestBody::Client { incoming, .. } => incoming.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Client { incoming, .. } => incoming.size_hint(),
-        }
-    }
-}
-
-/// A response body from an upstream. Its connection goes back to the pool when the body has been read to its
-/// end, and is closed when it is dropped before that.
-pub struct UpstreamBody {
-    incoming: Incoming,
-    lease: Option<Lease>,
-    read_timeout: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-struct Lease {
-    sender: SendRequest<RequestBody>,
-    pool: Rc<Pool>,
-    max_idle: usize,
-}
-
-impl std::fmt::Debug for UpstreamBody {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UpstreamBody").field("incoming", &self.incoming).finish_non_exhaustive()
-    }
-}
-
-impl UpstreamBody {
-    fn new(incoming: Incoming, lease: Option<Lease>, read_timeout: Duration) -> UpstreamBody {
-        let mut body = UpstreamBody { incoming, lease, read_timeout, timer: None };
-        body.release_at_end();
-        body
-    }
-
-    /// The length that the upstream announced.
-    pub fn known_length(&self) -> Option<u64> {
-        self.incoming.size_hint().exact()
-    }
-
-    /// The next piece of data; trailers are passed over.
-    pub async fn data(&mut self) -> Option<Result<Bytes, Error>> {
-        loop {
-            let frame = std::future::poll_fn(|context| Pin::new(&mut *self).poll_frame(context)).await?;
-            match frame.map(Frame::into_data) {
-                Ok(Ok(data)) => return Some(Ok(data)),
-                Ok(Err(_trailers)) => (),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-
-    fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
-            lease.pool.keep(lease.sender, lease.max_idle);
-        }
-    }
-
-    fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<Error> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.read_timeout)));
-        timer.as_mut().poll(context).map(|()| Error::BodyTimeout { after_ms: self.read_timeout.as_millis() })
-    }
-}
-
-impl http_body::Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let body = self.get_mut();
-        match Pin::new(&mut body.incoming).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                body.timer = None;
-                body.release_at_end();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                body.lease = None;
-                let cause =
-                    if error.is_incomplete_message() { Error::BodyEndedEarly } else { Error::Body(error) };
-                Poll::Ready(Some(Err(cause)))
-            }
-            Poll::Ready(None) => {
-                body.release_at_end();
-                Poll::Ready(None)
-            }
-            Poll::Pending => body.poll_timeout(context).map(|error| {
-                body.lease = None;
-                Some(Err(error))
-            }),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        request
     }
 }

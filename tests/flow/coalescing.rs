@@ -216,3 +216,72 @@ fn a_body_that_ends_early_is_an_error_for_every_reader_and_is_not_stored() {
     assert_eq!(whole.text(), "0123456789");
     assert_status(&whole, STORED);
 }
+
+#[test]
+fn variants_have_one_fetch_each() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen, answering| {
+        held.wait()?;
+        let language = seen.field("accept-language").unwrap_or_default().to_owned();
+        answering.reply(200, &[("cache-control", "max-age=60"), ("vary", "accept-language")], &language)
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    let leader = asked(&proxy, "/a", &[("accept-language", "de")]);
+    origin.wait_for(1);
+    let followers: Vec<_> = (0..20)
+        .map(|number| {
+            let language = ["de", "fr"][number % 2];
+            (language, asked(&proxy, "/a", &[("accept-language", language)]))
+        })
+        .collect();
+    wait::until("the followers to wait", || proxy.shared.fills.waiting() == followers.len());
+    gate.open();
+    assert_eq!(answer_of(leader).text(), "de");
+    for (language, follower) in followers {
+        assert_eq!(answer_of(follower).text(), language);
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn after_a_failure_one_of_those_who_waited_is_next() {
+    let gates = [Gate::default(), Gate::default()];
+    let (held, answers) = (gates.clone(), AtomicUsize::new(0));
+    let origin = Origin::start(move |_, answering| {
+        let number = answers.fetch_add(1, Ordering::SeqCst);
+        held[number.min(1)].wait()?;
+        if number == 0 { answering.close() } else { answering.reply(200, FRESH, "good") }
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    let (leader, followers) = crowd(&proxy, &origin, 10);
+    gates[0].open();
+    assert_eq!(answer_of(leader).status, 502);
+    wait::until("the rest to wait again", || proxy.shared.fills.waiting() == followers.len() - 1);
+    gates[1].open();
+    for follower in followers {
+        assert_eq!(answer_of(follower).text(), "good");
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn one_request_with_credentials_does_not_end_sharing_for_the_others() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen, answering| {
+        if seen.field("authorization").is_none() {
+            held.wait()?;
+        }
+        answering.reply(200, FRESH, "one")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get_with("/a", &[("host", "h"), ("authorization", "Basic eDp5")]);
+    let leader = asked(&proxy, "/a", &[]);
+    origin.wait_for(2);
+    let follower = asked(&proxy, "/a", &[]);
+    wait::until("the follower to wait", || proxy.shared.fills.waiting() == 1);
+    gate.open();
+    assert_eq!((answer_of(leader).text(), answer_of(follower).text()), ("one".to_owned(), "one".to_owned()));
+    assert_eq!(origin.count(), 2);
+}

@@ -40,7 +40,7 @@ fn a_response_is_fetched_again_once_its_lifetime_is_over() {
 fn an_age_that_the_upstream_gives_counts() {
     let origin = Origin::fixed(200, &[("cache-control", "max-age=60"), ("age", "50")], "x");
     let proxy = Proxy::in_front_of(&origin, "");
-    proxy.get("/a");
+    assert_eq!(proxy.get("/a").field("age"), Some("50"), "the first client is told, too");
     proxy.clock.advance(Duration::from_secs(9));
     let hit = proxy.get("/a");
     assert_eq!((hit.field("age"), hit.field("cache-status")), (Some("59"), Some("larder; hit; ttl=1")));

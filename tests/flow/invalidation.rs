@@ -171,3 +171,72 @@ fn a_response_with_too_many_tags_is_not_stored() {
     let proxy = Proxy::in_front_of(&origin, "");
     assert_status(&proxy.get("/a"), "larder; fwd=uri-miss; fwd-status=200; detail=tags");
 }
+
+#[test]
+fn an_unsafe_request_whose_client_goes_away_still_ends_what_is_stored() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen, answering| {
+        if seen.method == "POST" {
+            held.wait()?;
+        }
+        answering.reply(200, &[("cache-control", "max-age=60")], "x")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get_with("/a", &[("host", "h")]);
+    let mut client = proxy.client();
+    client.send(&rig::http::head("POST", "/a", "h", &[], b"")).unwrap();
+    origin.wait_for(2);
+    drop(client);
+    flow_tests::wait::until("the stored response to be gone", || {
+        !proxy.get_with("/a", &[("host", "h")]).field("cache-status").unwrap().contains("hit")
+    });
+    gate.open();
+}
+
+#[test]
+fn a_fetch_that_ends_late_does_not_take_the_place_of_a_newer_one() {
+    let gate = Gate::default();
+    let (held, answers) = (gate.clone(), std::sync::atomic::AtomicUsize::new(0));
+    let origin = Origin::start(move |_, answering| {
+        let number = answers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        answering
+            .head(200, &[("cache-control", "max-age=60"), ("cache-tag", "t"), ("content-length", "1")])?;
+        if number == 0 {
+            held.wait()?;
+        }
+        answering.send(number.to_string().as_bytes())
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    let mut early = proxy.client();
+    early.send(&rig::http::head("GET", "/a", "h", &[], b"")).unwrap();
+    let head = early.head().unwrap();
+    proxy.purge_tag("t");
+    assert_eq!(proxy.get_with("/a", &[("host", "h")]).text(), "1");
+    gate.open();
+    assert_eq!(early.body("GET", &head).unwrap(), b"0");
+    flow_tests::wait::until("the old fetch to be over", || proxy.shared.fills.under_way() == 0);
+    let hit = proxy.get_with("/a", &[("host", "h")]);
+    assert_status(&hit, HIT);
+    assert_eq!(hit.text(), "1");
+}
+
+#[test]
+fn what_the_upstream_no_longer_gives_is_no_longer_served_stale() {
+    let answers = std::sync::atomic::AtomicUsize::new(0);
+    let origin = Origin::start(move |_, answering| {
+        if answers.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            return answering.reply(
+                200,
+                &[("cache-control", "max-age=10, stale-while-revalidate=600")],
+                "old",
+            );
+        }
+        answering.reply(404, &[], "gone")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a");
+    proxy.clock.advance(std::time::Duration::from_secs(20));
+    assert_eq!(proxy.get("/a").text(), "old");
+    flow_tests::wait::until("the old response to be gone", || proxy.get("/a").status == 404);
+}

@@ -24,8 +24,7 @@ fn tenants_and_languages_have_their_own_stored_responses() {
         let tenant = seen.field("x-tenant").unwrap_or("none").to_owned();
         answering.reply(200, FRESH, &tenant)
     });
-    let settings =
-        ", settings = { languages = [\"en\", \"de\"], ttl = { acme = \"5s\" } }";
+    let settings = ", settings = { languages = [\"en\", \"de\"], ttl = { acme = \"5s\" } }";
     let proxy = Proxy::in_front_of(&origin, &route("tenant-key", settings));
     let get = |tenant: &str, language: &str| {
         proxy.get_with("/a", &[("x-tenant", tenant), ("accept-language", language), ("host", "h")])

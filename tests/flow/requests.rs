@@ -18,7 +18,7 @@ fn exchange(proxy: &Proxy, bytes: &[u8]) -> String {
 
 #[test]
 fn a_head_that_could_mean_two_things_is_refused_and_reaches_no_upstream() {
-    const CASES: [&str; 19] = [
+    const CASES: [&str; 21] = [
         "GET /a HTTP/1.1\r\n\r\n",
         "GET /a HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
         "GET /a HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n",
@@ -36,6 +36,8 @@ fn a_head_that_could_mean_two_things_is_refused_and_reaches_no_upstream() {
         "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 3,3\r\n\r\nabc",
         "GET /a\\b HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET * HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET a:80 HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET ftp://a/ HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET /a HTTP/1.1\r\nhost: a\r\nx y: z\r\n\r\n",
         "rubbish\r\n\r\n",
     ];
@@ -200,4 +202,60 @@ fn a_request_body_has_a_limit() {
     let answer = exchange(&proxy, chunked.as_bytes());
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer:?}");
     assert_eq!(proxy.client().call("POST", "/a", &[], &[b'x'; 1024]).unwrap().status, 200);
+}
+
+#[test]
+fn an_expectation_that_cannot_be_met_is_refused() {
+    let origin = Origin::fixed(200, &[], "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    let answer = exchange(
+        &proxy,
+        b"POST /a HTTP/1.1\r\nhost: a\r\nexpect: y 100-continue\r\ncontent-length: 0\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 417 "), "{answer:?}");
+    assert!(origin.seen().iter().all(|seen| seen.target == "/last"));
+}
+
+#[test]
+fn a_body_on_a_get_reaches_the_upstream_whole() {
+    let origin =
+        Origin::start(|seen, answering| answering.reply(200, &[], &String::from_utf8_lossy(&seen.body)));
+    let proxy = Proxy::in_front_of(&origin, "");
+    let answer = exchange(
+        &proxy,
+        b"GET /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+    );
+    assert!(answer.contains("body"), "{answer:?}");
+}
+
+#[test]
+fn a_target_without_a_path_is_purged_like_the_root() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    exchange(&proxy, b"GET http://h.example?x=1 HTTP/1.1\r\nhost: h.example\r\n\r\n");
+    assert_eq!(origin.seen()[0].target, "/?x=1");
+    assert_status(&proxy.get_with("/?x=1", &[("host", "h.example")]), HIT);
+}
+
+#[test]
+fn only_if_cached_never_reaches_the_upstream() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    let only = ("cache-control", "only-if-cached");
+    for method in ["GET", "HEAD"] {
+        assert_eq!(proxy.client().call(method, "/a", &[only], b"").unwrap().status, 504);
+    }
+    assert_eq!(origin.count(), 0);
+    proxy.get_with("/a", &[("host", "h")]);
+    assert_status(&proxy.get_with("/a", &[("host", "h"), only]), HIT);
+}
+
+#[test]
+fn what_a_client_wants_nobody_to_store_is_not_stored() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    for _ in 0..2 {
+        proxy.get_with("/a", &[("cache-control", "no-store")]);
+    }
+    assert_eq!((origin.count(), proxy.shared.memory.len()), (2, 0));
 }

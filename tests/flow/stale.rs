@@ -65,3 +65,15 @@ fn must_revalidate_is_never_served_stale() {
     proxy.clock.advance(Duration::from_secs(20));
     assert_eq!(proxy.get("/a").status, 502);
 }
+
+#[test]
+fn a_head_request_refreshes_what_a_get_needs() {
+    let origin = Origin::fixed(200, &[("cache-control", "max-age=10, stale-while-revalidate=60")], "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a");
+    proxy.clock.advance(Duration::from_secs(15));
+    assert_eq!(proxy.client().call("HEAD", "/a", &[], b"").unwrap().status, 200);
+    origin.wait_for(2);
+    assert_eq!(origin.seen()[1].method, "GET");
+    wait::until("the refreshed response", || proxy.get("/a").field("age") == Some("0"));
+}

@@ -157,3 +157,122 @@ fn fields_of_one_connection_are_neither_passed_on_nor_stored() {
         assert_eq!(answer.field("x-end"), Some("1"));
     }
 }
+
+#[test]
+fn a_body_behind_a_response_that_has_none_is_never_another_ones_answer() {
+    // A HEAD whose upstream sends a body all the same, once the proxy has read the head.
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen, answering| match seen.method.as_str() {
+        "HEAD" => {
+            answering.head(200, &[("content-length", "50")])?;
+            held.wait()?;
+            answering.send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL")
+        }
+        _ => answering.reply(200, FRESH, "good"),
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    let mut client = proxy.client();
+    assert_eq!(client.call("HEAD", "/a", &[], b"").unwrap().status, 200);
+    gate.open();
+    for number in 0..20 {
+        assert_eq!(client.get(&format!("/{number}"), &[]).unwrap().text(), "good");
+    }
+}
+
+#[test]
+fn codings_that_nobody_undoes_are_refused() {
+    for coding in ["gzip", "gzip, chunked", "chunked, chunked", "identity"] {
+        let origin = Origin::start(move |_, answering| {
+            answering.head(200, &[("transfer-encoding", coding), FRESH[0]])?;
+            answering.chunk("x")?;
+            answering.last_chunk()?;
+            answering.close()
+        });
+        let proxy = Proxy::in_front_of(&origin, "");
+        assert_eq!(proxy.get("/a").status, 502, "{coding}");
+        assert_eq!(proxy.shared.memory.len(), 0, "{coding}");
+    }
+}
+
+#[test]
+fn a_length_written_twice_is_passed_on_once() {
+    let origin = Origin::start(|_, answering| {
+        answering.head(200, &[("content-length", "5, 5"), FRESH[0]])?;
+        answering.send(b"12345")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    for _ in 0..2 {
+        let answer = proxy.get("/a");
+        assert_eq!((answer.field("content-length"), answer.text().as_str()), (Some("5"), "12345"));
+    }
+}
+
+#[test]
+fn a_body_that_ends_with_its_connection_is_not_stored() {
+    let origin = Origin::start(|_, answering| {
+        answering.head(200, FRESH)?;
+        answering.send(b"perhaps not all of it")?;
+        answering.close()
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    for _ in 0..2 {
+        let answer = proxy.get("/a");
+        assert_eq!(answer.text(), "perhaps not all of it");
+        assert_status(&answer, "larder; fwd=uri-miss; fwd-status=200; detail=length-unknown");
+    }
+}
+
+#[test]
+fn an_upload_that_is_not_read_to_its_end_holds_up_nobody_else() {
+    let origin = Origin::start(|seen, answering| answering.reply(200, &[], &seen.target));
+    // Answers the head at once, and leaves the rest of the body in the socket.
+    let early = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let servers = format!("servers = [\"http://{}\"]", early.local_addr().unwrap());
+    let upstream = format!("[[upstream]]\nname = \"early\"\n{servers}\n");
+    let route = "[[route]]\nname = \"early\"\nmatch = { path = \"/early/{rest}\" }\nupstream = \"early\"\n\
+                 [[route]]\nname = \"rest\"\nupstream = \"app\"";
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        for stream in early.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            std::thread::spawn(move || {
+                let mut bytes = [0; 1024];
+                // The test ends when it does.
+                while stream.read(&mut bytes).is_ok_and(|count| count > 0) {
+                    let _ = stream.write_all(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n");
+                    if bytes.starts_with(b"POST") {
+                        std::thread::park();
+                    }
+                }
+            });
+        }
+    });
+    let proxy = Proxy::with_config(&config(&origin, &format!("{upstream}{route}")));
+    let mut uploading = proxy.client();
+    uploading
+        .send(b"POST /early/a HTTP/1.1\r\nhost: h\r\ncontent-length: 100000\r\n\r\nonly the beginning")
+        .unwrap();
+    assert_eq!(uploading.response("POST").unwrap().status, 401);
+    // Each goes to whatever connection is free: none of them may be the one that still waits for the upload.
+    for _ in 0..5 {
+        assert_eq!(proxy.get("/early/b").status, 401);
+    }
+    assert_eq!(proxy.get("/c").text(), "/c");
+}
+
+#[test]
+fn an_unasked_304_is_no_answer() {
+    let origin = Origin::fixed(304, &[("etag", "\"1\"")], "");
+    let proxy = Proxy::in_front_of(&origin, "");
+    assert_eq!(proxy.get_with("/a", &[("if-none-match", "\"1\"")]).status, 502);
+}
+
+#[test]
+fn a_request_that_goes_in_a_circle_ends() {
+    let origin = Origin::fixed(200, &[], "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    let via = ["1.1 larder"; 8].join(", ");
+    assert_eq!(proxy.get_with("/a", &[("via", &via)]).status, 508);
+    assert_eq!(proxy.get_with("/a", &[("via", "1.1 larder, 1.1 other")]).status, 200);
+}

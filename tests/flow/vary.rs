@@ -42,3 +42,14 @@ fn variants_of_one_key_are_bounded() {
     );
     assert_status(&proxy.get_with("/a", &[("accept-language", "32")]), HIT);
 }
+
+#[test]
+fn a_field_that_the_upstream_does_not_see_selects_nothing() {
+    let origin = in_the_clients_language();
+    let proxy = Proxy::in_front_of(&origin, "");
+    // `Connection` takes the field away before anybody looks at it.
+    let hidden = proxy.get_with("/a", &[("accept-language", "fr"), ("connection", "accept-language")]);
+    assert_eq!(hidden.text(), "none");
+    let french = proxy.get_with("/a", &[("accept-language", "fr")]);
+    assert_eq!(french.text(), "fr");
+}

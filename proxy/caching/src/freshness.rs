@@ -81,17 +81,16 @@ impl Facts {
         // `public` says that the answer is the same for everybody. The other directives that permit sharing an
         // answer to somebody with credentials do so on conditions, and the first is the origin's own lifetime.
         let is_personal = request.has_authorization && !directives.public;
-        // What was guessed from a date is no reason to share an answer to somebody with a cookie.
-        let is_shared_by_guess =
-            request.has_cookie && !directives.public && !varies_on_cookie(fields) || is_personal;
-        let takes_configured_ttl = takes_configured_ttl(status, fields);
+        let takes_configured_ttl = takes_configured_ttl(status, fields) && !is_personal;
+        // What is guessed from a date is no reason to share an answer to somebody with a cookie.
+        let takes_heuristic =
+            takes_configured_ttl && (!request.has_cookie || directives.public || varies_on_cookie(fields));
         Facts {
             response_time,
             corrected_initial_age: corrected_initial_age(fields, date_value, request_time, response_time),
             explicit_lifetime: explicit_lifetime(fields, directives, date_value),
-            heuristic_lifetime: heuristic_lifetime(fields, date_value)
-                .filter(|_| takes_configured_ttl && !is_shared_by_guess),
-            takes_configured_ttl: takes_configured_ttl && !is_personal,
+            heuristic_lifetime: heuristic_lifetime(fields, date_value).filter(|_| takes_heuristic),
+            takes_configured_ttl,
             //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.10
             //# The s-maxage directive incorporates the semantics of the
             //# proxy-revalidate response directive (Section 5.2.2.8) for a shared

@@ -81,7 +81,6 @@ impl Cache {
 impl Limits {
     fn facts(&self) -> Facts {
         let Self {
-            head_timeout,
             idle_timeout,
             drain_timeout,
             max_head_bytes,
@@ -91,7 +90,6 @@ impl Limits {
             max_waiters,
         } = self;
         vec![
-            ("head_timeout", duration_text(*head_timeout)),
             ("idle_timeout", duration_text(*idle_timeout)),
             ("drain_timeout", duration_text(*drain_timeout)),
             ("max_head", size_text(u64::try_from(*max_head_bytes).unwrap_or(u64::MAX))),

@@ -39,8 +39,6 @@ const MAX_RESPONSE_BYTES: u64 = 32 << 20;
 const MAX_RESPONSE_PART: u64 = 4;
 
 const LIMITS: Limits = Limits {
-    // A slow phone sends a head within it; a client that drips bytes does not hold a connection for long.
-    head_timeout: Duration::from_secs(10),
     // Browsers keep connections for one to five minutes; this is long enough for the next click.
     idle_timeout: Duration::from_secs(60),
     // What process managers wait between asking and killing.
@@ -215,7 +213,6 @@ fn cache(section: Option<Section<'_>>) -> Cache {
 
 fn limits(mut section: Section<'_>) -> Limits {
     let mut limits = LIMITS;
-    duration(&mut section, "head_timeout", SOME_TIME, &mut limits.head_timeout);
     duration(&mut section, "idle_timeout", SOME_TIME, &mut limits.idle_timeout);
     duration(&mut section, "drain_timeout", Duration::ZERO..=DAY, &mut limits.drain_timeout);
     if let Some(bytes) = section.get("max_head").and_then(|value| value.size(1 << 10..=16 << 20)) {

@@ -81,7 +81,6 @@ fn the_whole_file_is_read() {
     assert!(config.admin.token.unwrap().matches(b"not-a-secret-as-it-is-in-git"));
     assert_eq!(config.cache, Cache { memory_bytes: 1 << 30, max_response_bytes: 8 << 20 });
     let expected = Limits {
-        head_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(90),
         drain_timeout: Duration::ZERO,
         max_head_bytes: 32 << 10,

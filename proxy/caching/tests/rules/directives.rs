@@ -170,6 +170,7 @@ fn a_permission_with_an_argument_permits_nothing() {
     check("public=x", "");
     check("public=\"set-cookie\", max-age=60", "max-age=60");
     check("no-store, must-understand=x", "no-store");
+    check("public, public=x, must-understand, must-understand=x", "public must-understand");
 }
 
 #[test]
