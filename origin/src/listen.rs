@@ -188,7 +188,8 @@ async fn serve_connection(stream: TcpStream, worker: Arc<Worker>, mut stopped: w
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(MAX_FIELDS)
         .max_buf_size(MAX_HEAD_BYTES)
-        .pipeline_flush(true)
+        // `pipeline_flush` stays off: with it, hyper 1.12 closes without having written its last answer when bytes of
+        // the client follow the request.
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let end = tokio::select! {
