@@ -14,7 +14,7 @@ use crate::Exit;
 use crate::catalogue::Catalogue;
 use crate::catalogue::prepare::{self, NotPrepared};
 use crate::config::{Config, ServerUrl};
-use crate::database::servers;
+use crate::database::Target;
 use crate::error::chain;
 use crate::faults::Faults;
 use crate::plan::{Sizes, judge};
@@ -34,7 +34,8 @@ pub(crate) async fn run(config: &Config, catalogue: &Catalogue) -> Result<(), Ex
     let mut faults = Faults::default();
     let mut unreachable = Vec::new();
     let mut count = 0;
-    for (name, _, url) in servers(&config.database) {
+    for target in Target::all(&config.database) {
+        let Target { name, url, .. } = &*target;
         count += 1;
         match ask(url, config, catalogue).await {
             Ok(findings) => {
@@ -74,13 +75,14 @@ fn many(count: usize, what: &str) -> String {
 
 /// Logs what is wrong with the plans, once for each server, when it can be reached. Never fails, and ends when all were.
 pub(crate) async fn warn_of_plans(config: Config, catalogue: Arc<Catalogue>) {
-    let mut left: Vec<_> = servers(&config.database).collect();
+    let mut left = Target::all(&config.database);
     loop {
         let mut unreachable = Vec::new();
-        for (name, role, url) in left {
+        for target in left {
+            let Target { name, url, .. } = &*target;
             match ask(url, &config, &catalogue).await {
                 // Connections that serve say so, and say it again: tables can still be made.
-                Ok(findings) if !findings.statements.is_empty() => unreachable.push((name, role, url)),
+                Ok(findings) if !findings.statements.is_empty() => unreachable.push(target),
                 Ok(findings) => {
                     if !findings.plans.is_empty() {
                         warn!(server.name = %name, "on {name} there are plans that will be slow:\n{}", findings.plans);
@@ -88,7 +90,7 @@ pub(crate) async fn warn_of_plans(config: Config, catalogue: Arc<Catalogue>) {
                 }
                 Err(e) => {
                     debug!(server.name = %name, "cannot read plans on {name}: {}", chain(&e));
-                    unreachable.push((name, role, url));
+                    unreachable.push(target);
                 }
             }
         }

@@ -15,14 +15,16 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 
 use crate::catalogue::{Bind, Catalogue, Endpoint, Read};
-use crate::config::{DatabaseConfig, ServerUrl};
+use crate::config::DatabaseConfig;
 use crate::cursor;
 use crate::error::{Error, Meaning, meaning};
 use crate::params::{Bound, Given};
 
 mod lane;
+mod target;
 
 pub(crate) use lane::{Lane, Session};
+pub(crate) use target::{Role, Target};
 
 /// How long a request waits for its turn when everything is in use.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -56,12 +58,6 @@ pub(crate) struct Server {
     pub(crate) statements: Vec<AtomicU64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Primary,
-    Replica,
-}
-
 /// What a statement gave, and where.
 #[derive(Debug)]
 pub(crate) struct Answered {
@@ -71,29 +67,26 @@ pub(crate) struct Answered {
     pub(crate) stamp: String,
 }
 
-/// The servers of a configuration, the primary first.
-pub(crate) fn servers(config: &DatabaseConfig) -> impl Iterator<Item = (Arc<str>, Role, &ServerUrl)> {
-    let replicas = config.replicas.iter().enumerate();
-    let replicas = replicas.map(|(index, url)| (format!("replica-{}", index + 1).into(), Role::Replica, url));
-    std::iter::once(("primary".into(), Role::Primary, &config.primary)).chain(replicas)
-}
-
 impl Database {
     /// Starts to connect; waits until each connection was tried once, but not for long: one server that says nothing must not
     /// keep the others from answering.
-    pub(crate) async fn start(config: &DatabaseConfig, catalogue: &Arc<Catalogue>) -> Self {
+    pub(crate) async fn start(
+        targets: &[Arc<Target>],
+        config: &DatabaseConfig,
+        catalogue: &Arc<Catalogue>,
+    ) -> Self {
         let connected = Arc::new(Notify::new());
         let mut tried = Vec::new();
         let mut all = Vec::new();
-        for (name, role, url) in servers(config) {
+        for target in targets {
             let mut lanes = Vec::new();
             for _ in 0..config.connections {
-                let (lane, first) = Lane::start(name.clone(), role, url, config, catalogue, &connected);
+                let (lane, first) = Lane::start(target, config, catalogue, &connected);
                 lanes.push(lane);
                 tried.push(first);
             }
             let statements = catalogue.endpoints.iter().map(|_| AtomicU64::new(0)).collect();
-            all.push(Server { name, role, lanes, statements });
+            all.push(Server { name: target.name.clone(), role: target.role, lanes, statements });
         }
         // Whoever is late is taken in when it answers.
         let _ = future::select(future::join_all(tried), pin!(sleep(START_PATIENCE))).await;

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use crate::catalogue::Catalogue;
 use crate::config::Config;
-use crate::database::Database;
+use crate::database::{Database, Target};
 use crate::metrics::Metrics;
 use crate::serve::{Shared, Worker};
 
@@ -45,6 +45,7 @@ pub(crate) struct Running {
 pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Running> {
     let shared = Arc::new(Shared {
         metrics: Metrics::new(&catalogue),
+        targets: Target::all(&config.database),
         catalogue,
         databases: (0..config.workers.get()).map(|_| OnceLock::new()).collect(),
     });
@@ -118,7 +119,8 @@ fn run(
 ) {
     let started = tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| {
         runtime.block_on(async {
-            let database = Arc::new(Database::start(&config.database, &shared.catalogue).await);
+            let database =
+                Arc::new(Database::start(&shared.targets, &config.database, &shared.catalogue).await);
             if let Some(place) = shared.databases.get(index) {
                 // Set once: each worker has its own place.
                 let _ = place.set(database.clone());

@@ -11,7 +11,7 @@ use tracing::{debug, error};
 use crate::answer;
 use crate::catalogue::Catalogue;
 use crate::clock::Stopwatch;
-use crate::database::Database;
+use crate::database::{Database, Target};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
 use crate::params;
@@ -21,6 +21,7 @@ use crate::params;
 pub(crate) struct Shared {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) metrics: Metrics,
+    pub(crate) targets: Vec<Arc<Target>>,
     /// One for each worker, set when it is ready.
     pub(crate) databases: Vec<OnceLock<Arc<Database>>>,
 }
@@ -43,7 +44,8 @@ impl Worker {
             Err(error) => {
                 let name = endpoint.and_then(|index: usize| self.shared.catalogue.endpoints.get(index));
                 let name = name.map_or("", |endpoint| endpoint.name.as_str());
-                if error.status().is_server_error() {
+                // That servers are gone is said once, by those who connect to them, and not for each request.
+                if error.status().is_server_error() && !matches!(error, Error::NoServer) {
                     error!(
                         endpoint.name = name,
                         status = error.status().as_u16(),

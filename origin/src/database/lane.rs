@@ -3,19 +3,18 @@
 //! Read next: `catalogue/prepare.rs` for what is prepared.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::{Client, NoTls, Statement};
-use tracing::{info, warn};
 
-use super::Role;
+use super::target::{Role, Target};
 use crate::catalogue::Catalogue;
 use crate::catalogue::prepare::{self, NotPrepared, Prepared};
-use crate::config::{DatabaseConfig, ServerUrl};
+use crate::config::DatabaseConfig;
 use crate::error::chain;
 use crate::faults::Faults;
 
@@ -59,11 +58,13 @@ pub(crate) struct Session {
     lag: Statement,
     lag_ms: AtomicU64,
     lost: Notify,
+    /// Why no new statement goes here, if that was our decision.
+    given_up: OnceLock<String>,
 }
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoSession {
+enum NoSession {
     #[error("cannot connect to {server} ({url})")]
     Connect {
         server: Arc<str>,
@@ -81,12 +82,12 @@ pub(crate) enum NoSession {
 type Driver = JoinHandle<Result<(), tokio_postgres::Error>>;
 
 /// Connects and prepares every endpoint.
-pub(crate) async fn connect(
-    server: &Arc<str>,
-    url: &ServerUrl,
+async fn connect(
+    target: &Target,
     config: &DatabaseConfig,
     catalogue: &Catalogue,
 ) -> Result<(Session, Driver), NoSession> {
+    let Target { name: server, url, .. } = target;
     // Preparing is many round trips to a server that may be busy with its own start.
     let limit = config.connect_timeout * 2;
     let connected = timeout(limit, async {
@@ -117,6 +118,7 @@ pub(crate) async fn connect(
             lag,
             lag_ms: AtomicU64::new(0),
             lost: Notify::new(),
+            given_up: OnceLock::new(),
         };
         session.read_lag().await.map_err(fail)?;
         Ok((session, driver))
@@ -129,18 +131,17 @@ pub(crate) async fn connect(
 impl Lane {
     /// The lane, and the end of its first attempt to connect.
     pub(super) fn start(
-        server: Arc<str>,
-        role: Role,
-        url: &ServerUrl,
+        target: &Arc<Target>,
         config: &DatabaseConfig,
         catalogue: &Arc<Catalogue>,
         connected: &Arc<Notify>,
     ) -> (Arc<Self>, oneshot::Receiver<()>) {
         let lane = Arc::new(Self { session: Mutex::default(), connected: connected.clone() });
         let (first, tried) = oneshot::channel();
-        let (own, url, config, catalogue) = (lane.clone(), url.clone(), config.clone(), catalogue.clone());
+        let (own, target, config, catalogue) =
+            (lane.clone(), target.clone(), config.clone(), catalogue.clone());
         // Ends with the runtime of its worker.
-        tokio::spawn(async move { own.keep(server, role, url, config, catalogue, first).await });
+        tokio::spawn(async move { own.keep(&target, &config, &catalogue, first).await });
         (lane, tried)
     }
 
@@ -155,41 +156,33 @@ impl Lane {
 
     async fn keep(
         &self,
-        server: Arc<str>,
-        role: Role,
-        url: ServerUrl,
-        config: DatabaseConfig,
-        catalogue: Arc<Catalogue>,
+        target: &Target,
+        config: &DatabaseConfig,
+        catalogue: &Catalogue,
         first: oneshot::Sender<()>,
     ) {
         let mut first = Some(first);
         let mut pause = BACKOFF.0;
-        let mut last_failure = String::new();
         loop {
-            match connect(&server, &url, &config, &catalogue).await {
+            let connected = connect(target, config, catalogue).await;
+            // Nobody waits for it after the start.
+            let tried = first.take();
+            match connected {
                 Ok((session, driver)) => {
-                    if !last_failure.is_empty() {
-                        info!(server.name = %server, "{server} is back");
-                    }
+                    target.connected();
                     pause = BACKOFF.0;
                     let session = Arc::new(session);
                     self.set(Some(session.clone()));
                     self.connected.notify_waiters();
-                    // Nobody waits for it after the start.
-                    let _ = first.take().map(|first| first.send(()));
-                    let why = session.last(driver, role).await;
+                    let _ = tried.map(|tried| tried.send(()));
+                    let why = session.last(driver, target.role).await;
                     session.turns.close();
                     self.set(None);
-                    warn!(server.name = %server, "lost a connection to {server} ({url}): {why}");
-                    last_failure = why;
+                    target.lost(&why);
                 }
                 Err(failure) => {
-                    let _ = first.take().map(|first| first.send(()));
-                    let failure = chain(&failure);
-                    if failure != last_failure {
-                        warn!(server.name = %server, "{failure}; trying again until it works");
-                    }
-                    last_failure = failure;
+                    let _ = tried.map(|tried| tried.send(()));
+                    target.failed(&chain(&failure));
                 }
             }
             sleep(pause).await;
@@ -210,7 +203,8 @@ impl Session {
     /// No new statement goes here; the lane connects again.
     pub(super) fn abandon(&self, why: &str) {
         if !self.turns.is_closed() {
-            warn!(server.name = %self.server, "leaving a connection to {}: {why}", self.server);
+            // The first reason is the one.
+            let _ = self.given_up.set(why.to_owned());
             self.turns.close();
         }
         self.lost.notify_one();
@@ -229,7 +223,7 @@ impl Session {
                 },
                 () = self.lost.notified() => {
                     driver.abort();
-                    return "given up".to_owned();
+                    return self.given_up.get().cloned().unwrap_or_default();
                 }
                 _ = ticks.tick() => {
                     // A failure is one of the connection, and ends the driver; a long statement in front is none.

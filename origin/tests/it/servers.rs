@@ -129,3 +129,20 @@ fn a_replica_that_is_behind_is_passed_over() {
     let answer = serving.until("/soon", served_by("replica-1"));
     assert_eq!(answer.text(), "\"late\"");
 }
+
+#[test]
+fn what_happens_to_a_server_is_said_once_and_not_for_each_connection() {
+    let cluster = filled();
+    let mut serving = serve(&cluster);
+    cluster.kill_replica().unwrap();
+    serving.process.wait_for_line("cannot connect to replica-1").unwrap();
+    cluster.start_replica().unwrap();
+    serving.process.wait_for_line("replica-1 is back").unwrap();
+    let connections = serving.metric("larder_origin_server_connections{server=\"primary\"}");
+    let wanted = format!("larder_origin_server_connections{{server=\"replica-1\"}} {connections}\n");
+    serving.until("/-/metrics", |response| response.text().contains(&wanted));
+    let log = serving.process.log();
+    assert!(connections > 1);
+    assert_eq!(log.matches("lost replica-1").count(), 1, "{log}");
+    assert!(!log.contains("lost primary"), "{log}");
+}
