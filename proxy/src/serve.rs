@@ -1,6 +1,10 @@
 //! One request from head to answer: the table of contents of the whole program.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    net::IpAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
 
 use http::Response;
 use hyper::body::Incoming;
@@ -24,11 +28,11 @@ pub async fn serve(worker: &Rc<Worker>, request: http::Request<Incoming>, client
     let watch = Stopwatch::start();
     let request = match Request::checked(request, client) {
         Ok(request) => request,
-        Err((method, error)) => return respond::to_error(&error, &method),
+        Err((method, error)) => return refused(worker, &error, &method),
     };
     let routed = match route::find(worker, &request) {
         Ok(routed) => routed,
-        Err(error) => return respond::to_error(&error, &request.method),
+        Err(error) => return refused(worker, &error, &request.method),
     };
     let view = Rc::clone(&routed.view);
     let (metrics, route) = (routed.metrics_handle(), routed.index());
@@ -79,6 +83,13 @@ async fn answer(worker: &Rc<Worker>, request: &Request, routed: route::Routed) -
         }
     };
     Box::pin(store::fetch_and_keep(worker, request, plan, permit)).await
+}
+
+/// A request that has no route yet, or none at all.
+fn refused(worker: &Worker, error: &Error, method: &http::Method) -> Response<Body> {
+    worker.metrics.refused.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!("{error}");
+    respond::to_error(error, method)
 }
 
 fn failed(error: &Error, request: &Request) -> Response<Body> {

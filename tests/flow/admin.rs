@@ -11,12 +11,14 @@ fn metrics_count_requests_by_route_and_outcome() {
     for _ in 0..4 {
         proxy.get("/a");
     }
+    proxy.client().call("TRACE", "/a", &[], b"").unwrap();
     let metrics = proxy.admin("GET", "/metrics", "");
     assert_eq!(metrics.field("content-type"), Some("text/plain; version=0.0.4"));
     let text = metrics.text();
     for line in [
         "larder_requests_total{route=\"all\",outcome=\"hit\"} 3",
         "larder_requests_total{route=\"all\",outcome=\"uri-miss\"} 1",
+        "larder_refused_requests_total 1",
         "larder_hit_ratio 0.75",
         "larder_request_duration_seconds_count{route=\"all\"} 4",
         "larder_upstream_duration_seconds_count{upstream=\"app\"} 1",

@@ -63,6 +63,8 @@ pub struct WorkerMetrics {
     routes: Mutex<BTreeMap<Box<str>, Arc<RouteMetrics>>>,
     upstreams: Mutex<BTreeMap<Box<str>, Arc<UpstreamMetrics>>>,
     pub connections: AtomicU64,
+    /// Requests that were refused before they had a route.
+    pub refused: AtomicU64,
 }
 
 fn named<T: Default>(table: &Mutex<BTreeMap<Box<str>, Arc<T>>>, name: &str) -> Arc<T> {
@@ -133,6 +135,9 @@ pub fn prometheus(workers: &[Arc<WorkerMetrics>], gauges: &Gauges) -> String {
             );
         }
     }
+    let refused: u64 = workers.iter().map(|worker| worker.refused.load(Ordering::Relaxed)).sum();
+    text.family("larder_refused_requests_total", "counter", "Requests that were malformed or met no route.");
+    text.sample("larder_refused_requests_total", &[], refused as f64);
     let (hits, requests) = hits_and_requests(workers);
     text.family("larder_hit_ratio", "gauge", "Part of all requests that the cache answered.");
     text.sample("larder_hit_ratio", &[], if requests == 0 { 0.0 } else { hits as f64 / requests as f64 });
