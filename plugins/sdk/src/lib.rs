@@ -103,11 +103,11 @@
 //!
 //! # What a policy cannot do
 //!
-//! The clock, randomness, files and the network are not there: a call of them is a trap. A panic, a call that
-//! takes more than 10 ms, or a decision outside the bounds of `wit/plugin.wit` is a fault: the route's `on_fault`
-//! decides what becomes of the request, and the next call gets a fresh instance. What is written with
-//! `eprintln!` stands in the operator's log if the call fails. Statics outlive a call, for an unknown number of
-//! calls, and must not change a decision.
+//! The clock, files and the network are not there: a call of them is a trap. Randomness is always zero. A
+//! panic, a call that takes more than 10 ms, or a decision outside the bounds of `wit/plugin.wit` is a fault: the
+//! route's `on_fault` decides what becomes of the request, and the next call gets a fresh instance. What is
+//! written with `eprintln!` stands in the operator's log if the call fails. Statics outlive a call, for an unknown
+//! number of calls, and must not change a decision.
 
 mod inputs;
 mod decision;

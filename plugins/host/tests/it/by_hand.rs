@@ -153,3 +153,45 @@ fn a_function_that_is_imported_is_not_granted() {
     let text = around("").replacen("(component", import, 1);
     check(&text, "imports environment; a policy is granted nothing");
 }
+
+/// A component that calls one function of WASI when it starts, and traps if anything but 0 comes back.
+fn asking(interface: &str, function: &str) -> String {
+    format!(
+        r#"(component
+            (import "{interface}" (instance $wasi (export "{function}" (func (result u64)))))
+            (core func $asked (canon lower (func $wasi "{function}")))
+            (core module $module
+                (import "wasi" "asked" (func $asked (result i64)))
+                (func $start (if (i64.ne (i64.const 0) (call $asked)) (then unreachable)))
+                (start $start)
+                (func (export "f")))
+            (core instance $imports (export "asked" (func $asked)))
+            (core instance $instance (instantiate $module (with "wasi" (instance $imports))))
+            {EXPORTS}
+        )"#
+    )
+}
+
+#[test]
+fn randomness_is_the_same_for_everybody() {
+    for (interface, function) in [
+        ("wasi:random/random@0.2.0", "get-random-u64"),
+        ("wasi:random/insecure@0.2.12", "get-insecure-random-u64"),
+    ] {
+        // It starts, and is no policy.
+        let error = refuse(&asking(interface, function));
+        assert!(matches!(error, LoadError::Contract { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_clock_and_what_nobody_knows_are_not_granted() {
+    for (interface, function) in
+        [("wasi:clocks/monotonic-clock@0.2.6", "now"), ("wasi:of-another/year@1.0.0", "secret")]
+    {
+        check(
+            &asking(interface, function),
+            &format!("start: called {interface}#{function}, which policies are not granted"),
+        );
+    }
+}

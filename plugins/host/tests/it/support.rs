@@ -81,6 +81,12 @@ pub(crate) fn assert_fault(result: Result<RequestDecision, Fault>, kind: FaultKi
     }
 }
 
+/// A policy that does nothing wrong.
+fn good() -> &'static Policy {
+    static GOOD: OnceLock<Policy> = OnceLock::new();
+    GOOD.get_or_init(|| loaded(engine(), "echo-key"))
+}
+
 /// The guest faults on these values; then it does so again in the same words, so it was a fresh instance (a
 /// broken one cannot be entered), and another policy of the same thread decides as ever.
 #[track_caller]
@@ -92,14 +98,14 @@ pub(crate) fn check_fault(
     detail: &str,
 ) {
     let mut instances = Instances::new();
-    let (hostile, good) = (loaded(engine, name), loaded(engine, "echo-key"));
+    let hostile = loaded(engine, name);
     for _ in 0..2 {
         let outcome = instances.on_request(&hostile, values);
         if let Err(fault) = &outcome {
             assert!(fault.to_string().starts_with(&format!("policy {name}@1.0.0: {kind}: ")), "{fault}");
         }
         assert_fault(outcome, kind, detail);
-        let decision = decided(instances.on_request(&good, &[Some("acme"), None, Some("gold")]));
+        let decision = decided(instances.on_request(good(), &[Some("acme"), None, Some("gold")]));
         assert_eq!(decision, look_up(&["gold", "acme", "-"], &[]));
     }
 }
