@@ -38,7 +38,7 @@ impl Default for Limits {
 pub(crate) const LOAD_DEADLINE: Duration = Duration::from_secs(1);
 /// Bytes a guest may hand over in one call: the largest answer body and all else it may say, with room.
 pub(crate) const PASSED_BYTES_MAX: usize = 4 << 20;
-/// Handles to host resources; only standard error has one.
+/// Handles to host resources: output streams, and what is asked of them whether they are ready.
 pub(crate) const HANDLES_MAX: usize = 64;
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// What one component is made of. The guest and the adapters around it are about five core instances; an
