@@ -14,6 +14,7 @@ mod upstream;
 mod policies;
 mod reload;
 mod admin;
+mod stalled;
 mod drain;
 
 use flow_tests::Response;
