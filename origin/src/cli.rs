@@ -26,7 +26,9 @@ A whole origin.toml:
   primary = \"postgres://app@10.0.0.1/app\"
   replicas = [\"postgres://app@10.0.0.2/app\"]
   [queries]
-  directory = \"queries\"        # yours; default: the catalogue that ships"
+  directory = \"queries\"        # yours; default: the catalogue that ships
+  [schema]
+  directory = \"schema\"         # your migrations; default: those of the same catalogue"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -63,7 +63,12 @@ impl Metrics {
             (catalogue.endpoints.iter().map(|endpoint| endpoint.name.as_str())).chain([""]).collect();
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         // Writing to a String cannot fail.
-        out.push_str("# TYPE larder_origin_requests_total counter\n");
+        head(
+            &mut out,
+            "larder_origin_requests_total",
+            "counter",
+            "Requests by endpoint and class of status; no endpoint: the path has none.",
+        );
         for (name, metrics) in names.iter().zip(&self.endpoints) {
             for (class, count) in CLASSES.iter().zip(&metrics.requests) {
                 let _ = writeln!(
@@ -73,7 +78,12 @@ impl Metrics {
                 );
             }
         }
-        out.push_str("# TYPE larder_origin_statement_seconds histogram\n");
+        head(
+            &mut out,
+            "larder_origin_statement_seconds",
+            "histogram",
+            "How long an endpoint's statement took, with its wait for a connection and with second attempts.",
+        );
         for (endpoint, metrics) in catalogue.endpoints.iter().zip(&self.endpoints) {
             let metric = "larder_origin_statement_seconds";
             let label = format!("endpoint=\"{}\"", endpoint.name);
@@ -99,17 +109,17 @@ impl Metrics {
         let sent = |index: usize, endpoint: usize| {
             servers(index).filter_map(|server| server.statements.get(endpoint)).map(load).sum::<u64>()
         };
-        out.push_str("# TYPE larder_origin_statements_total counter\n");
+        head(&mut out, "larder_origin_statements_total", "counter", "Statements sent to a server.");
         for (index, endpoint) in catalogue.endpoints.iter().enumerate() {
             let count: u64 = (0..names.len()).map(|server| sent(server, index)).sum();
             let _ = writeln!(out, "larder_origin_statements_total{{endpoint=\"{}\"}} {count}", endpoint.name);
         }
-        out.push_str("# TYPE larder_origin_statements_by_server_total counter\n");
+        head(&mut out, "larder_origin_statements_by_server_total", "counter", "The same, by server.");
         for (index, name) in names.iter().enumerate() {
             let count: u64 = (0..catalogue.endpoints.len()).map(|endpoint| sent(index, endpoint)).sum();
             let _ = writeln!(out, "larder_origin_statements_by_server_total{{server=\"{name}\"}} {count}");
         }
-        out.push_str("# TYPE larder_origin_server_connections gauge\n");
+        head(&mut out, "larder_origin_server_connections", "gauge", "Connections that serve.");
         for (index, name) in names.iter().enumerate() {
             let _ = writeln!(
                 out,
@@ -117,17 +127,27 @@ impl Metrics {
                 sessions(index).count()
             );
         }
-        out.push_str("# TYPE larder_origin_server_up gauge\n");
+        head(&mut out, "larder_origin_server_up", "gauge", "Whether there is such a connection.");
         for (index, name) in names.iter().enumerate() {
             let is_up = u8::from(sessions(index).next().is_some());
             let _ = writeln!(out, "larder_origin_server_up{{server=\"{name}\"}} {is_up}");
         }
-        out.push_str("# TYPE larder_origin_statements_in_flight gauge\n");
+        head(
+            &mut out,
+            "larder_origin_statements_in_flight",
+            "gauge",
+            "Statements sent and not yet answered.",
+        );
         for (index, name) in names.iter().enumerate() {
             let in_flight: usize = sessions(index).map(|session| session.in_flight()).sum();
             let _ = writeln!(out, "larder_origin_statements_in_flight{{server=\"{name}\"}} {in_flight}");
         }
-        out.push_str("# TYPE larder_origin_server_lag_seconds gauge\n");
+        head(
+            &mut out,
+            "larder_origin_server_lag_seconds",
+            "gauge",
+            "How far a replica is behind, as it says itself.",
+        );
         for (index, name) in names.iter().enumerate() {
             let lag = sessions(index).map(|session| session.lag()).max().unwrap_or_default();
             let _ =
@@ -135,6 +155,11 @@ impl Metrics {
         }
         out
     }
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
 }
 
 /// Exact, unlike a float.

@@ -101,3 +101,33 @@ fn it_stops_when_asked_to() {
         assert!(serving.process.log().contains("stopped"));
     }
 }
+
+#[test]
+fn a_request_that_is_running_is_answered_before_the_end() {
+    let file = "-- route: GET /slow\n-- rows: one\n-- read: primary\n\nSELECT '1'::json AS body FROM (SELECT pg_sleep(1)) s";
+    let mut serving = Database::empty().serve_with("workers = 1", &[("slow.sql", file)]);
+    let mut client = rig::http::Client::connect(serving.address).unwrap();
+    let answer = std::thread::scope(|scope| {
+        let answer = scope.spawn(move || client.get("/slow", &[]).unwrap());
+        let is_running = "larder_origin_statements_in_flight{server=\"primary\"} 1\n";
+        serving.until("/-/metrics", |response| response.text().contains(is_running));
+        serving.process.signal("TERM").unwrap();
+        answer.join().unwrap()
+    });
+    assert_eq!((answer.status, answer.text().as_str()), (200, "1"));
+    assert_eq!(serving.process.wait().unwrap().code(), Some(0), "{}", serving.process.log());
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let file = "-- route: GET /slow\n-- rows: one\n-- read: primary\n\nSELECT '1'::json AS body FROM (SELECT pg_sleep(600)) s";
+    let mut serving = Database::empty().serve_with("workers = 1", &[("slow.sql", file)]);
+    let mut client = rig::http::Client::connect(serving.address).unwrap();
+    client.send(&rig::http::head("GET", "/slow", "x", &[], b"")).unwrap();
+    let is_running = "larder_origin_statements_in_flight{server=\"primary\"} 1\n";
+    serving.until("/-/metrics", |response| response.text().contains(is_running));
+    serving.process.signal("TERM").unwrap();
+    serving.process.wait_for_line("requests that are running may finish").unwrap();
+    serving.process.signal("INT").unwrap();
+    assert_eq!(serving.process.wait().unwrap().code(), Some(1), "{}", serving.process.log());
+}

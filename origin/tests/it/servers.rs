@@ -83,7 +83,8 @@ fn with_both_gone_it_says_so_until_one_is_back() {
     let response = serving.until("/resources/res-1", |response| response.status != 200);
     assert_eq!((response.status, response.field("retry-after")), (503, Some("1")));
     serving.until("/-/readyz", |response| response.status == 503);
-    assert_eq!(serving.metric("larder_origin_server_up{server=\"primary\"}"), 0);
+    let is_down = "larder_origin_server_up{server=\"primary\"} 0\n";
+    serving.until("/-/metrics", |response| response.text().contains(is_down));
     cluster.start_primary().unwrap();
     serving.until("/resources/res-1", served_by("primary"));
     // The other workers' connections too.

