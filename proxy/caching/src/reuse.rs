@@ -44,7 +44,7 @@ pub fn reuse(facts: &Facts, rules: &Rules, now: Timestamp) -> Reuse {
         //# any other request without forwarding it for validation and receiving
         //# a successful response; see Section 4.3.
         Ok(_) if !facts.always_validate => return Reuse::Fresh(standing),
-        Ok(_) => Duration::ZERO,
+        Ok(_) => return Reuse::Validate(standing),
         Err(past) => past,
     };
     if past < facts.stale_while_revalidate(rules) {
