@@ -58,17 +58,48 @@ pub fn response(request: &Request, delivery: Delivery) -> Result<Response<Body>,
     }
 }
 
+/// The fields of a response as they are stored: with a place for what each hit writes into them, so that the copy made for
+/// it need not grow; and in memory of their own, which ends where they end: as they came, they keep the whole buffer
+/// alive that they were read into.
+pub fn kept(fields: &HeaderMap) -> HeaderMap {
+    let mut values = BytesMut::with_capacity(fields.values().map(HeaderValue::len).sum());
+    fields.values().for_each(|value| values.extend_from_slice(value.as_bytes()));
+    let mut values = values.freeze();
+    let mut kept = HeaderMap::with_capacity(fields.len() + 2);
+    for (name, value) in fields {
+        let mut copy = match HeaderValue::from_maybe_shared(values.split_to(value.len())) {
+            Ok(copy) => copy,
+            // The same bytes were a field value before.
+            Err(_) => value.clone(),
+        };
+        copy.set_sensitive(value.is_sensitive());
+        kept.append(name.clone(), copy);
+    }
+    kept.insert(AGE, HeaderValue::from_static("0"));
+    if !kept.contains_key(CACHE_STATUS) {
+        kept.insert(CACHE_STATUS, HeaderValue::from_static(""));
+    }
+    kept
+}
+
+/// Puts our own `Cache-Status` behind those of caches on the way here (RFC 9211 section 2).
+fn add_cache_status(fields: &mut HeaderMap, own: HeaderValue) {
+    match fields.get_mut(CACHE_STATUS) {
+        Some(place) if place.is_empty() => *place = own,
+        Some(_) | None => drop(fields.append(CACHE_STATUS, own)),
+    }
+}
+
 fn reused(request: &Request, reusable: Reusable) -> Result<Response<Body>, Error> {
     let stored = &reusable.stored;
-    let mut fields = HeaderMap::with_capacity(stored.fields.len() + 2);
-    fields.clone_from(&stored.fields);
+    let mut fields = stored.fields.clone();
     //= https://www.rfc-editor.org/rfc/rfc9111#section-4
     //# When a stored response is used to satisfy a request without
     //# validation, a cache MUST generate an Age header field (Section 5.1),
     //# replacing any present in the response with a value equal to the
     //# stored response's current_age; see Section 4.2.3.
     fields.insert(AGE, HeaderValue::from(reusable.standing.current_age.as_s()));
-    fields.append(CACHE_STATUS, reused_status(&reusable));
+    add_cache_status(&mut fields, reused_status(&reusable));
     let body = match &stored.body {
         StoredBody::Whole(body) => {
             if request.method == Method::HEAD {
@@ -95,7 +126,7 @@ fn forward(request: &Request, forwarded: Forwarded) -> Response<Body> {
         let _ = write!(text, "; detail={detail}");
     }
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
-        fields.append(CACHE_STATUS, value);
+        add_cache_status(&mut fields, value);
     }
     let conditions = if forwarded.is_stored { Conditions::Ours } else { Conditions::Upstreams };
     finish(request, status, fields, body, conditions)

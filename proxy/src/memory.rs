@@ -36,7 +36,7 @@ const LOCKS: usize = 64;
 #[derive(Debug)]
 pub struct Stored {
     pub status: StatusCode,
-    /// As clients get them, without `Age` and `Cache-Status`.
+    /// As clients get them, with a place for `Age` and `Cache-Status`: see [`crate::deliver::kept`].
     pub fields: HeaderMap,
     pub body: StoredBody,
     pub facts: Facts,

@@ -29,7 +29,7 @@ use crate::{
     body::Body,
     clock::Stopwatch,
     coalesce::{self, FetchPermit},
-    deliver::{Delivery, Forwarded},
+    deliver::{self, Delivery, Forwarded},
     error::Error,
     fetch::{self, Fetched, Purpose},
     invalidations::{Cell, Subject},
@@ -123,16 +123,16 @@ fn passed_on(permit: &FetchPermit, mut fetched: Fetched, detail: Option<&'static
 type Deliver = oneshot::Sender<Result<Delivery, Error>>;
 
 /// One fetch for everybody, from the request to the last byte of the body.
-async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: FetchPermit, deliver: Deliver) {
+async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: FetchPermit, answer: Deliver) {
     // Nobody is there to hear if the client went away; what is stored is stored all the same.
     let fetched = match fetch_or_freshen(worker, request, plan, &permit).await {
         Ok(End::Fetched(fetched)) => fetched,
         Ok(End::Answered(delivery)) => {
-            let _ = deliver.send(Ok(delivery));
+            let _ = answer.send(Ok(delivery));
             return;
         }
         Err(error) => {
-            let _ = deliver.send(Err(error));
+            let _ = answer.send(Err(error));
             return;
         }
     };
@@ -150,7 +150,7 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: Fetch
                 worker.proxy.fills.remember_unshareable(&plan.key, worker.proxy.clock.now());
                 permit.not_shareable();
             }
-            let _ = deliver.send(Ok(passed_on(&permit, fetched, Some(reason))));
+            let _ = answer.send(Ok(passed_on(&permit, fetched, Some(reason))));
             return;
         }
     };
@@ -158,10 +158,10 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: Fetch
     stored.body = StoredBody::Arriving(Arc::clone(&arriving));
     let Some(reader) = arriving.reader() else { return };
     let mut fields = stored.fields.clone();
-    // The first client is told how old it is, as the later ones are.
-    let age_s = stored.facts.current_age(stored.facts.response_time).as_s();
-    if age_s > 0 {
-        fields.insert(AGE, HeaderValue::from(age_s));
+    // The first client is told how old it is, as the later ones are; what comes from the origin itself has no age.
+    match stored.facts.current_age(stored.facts.response_time).as_s() {
+        0 => drop(fields.remove(AGE)),
+        age_s => drop(fields.insert(AGE, HeaderValue::from(age_s))),
     }
     let delivery = Delivery::Forwarded(Forwarded {
         status: stored.status,
@@ -174,7 +174,7 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: Fetch
     let stored = Arc::new(stored);
     remember_if_never_fresh(worker, plan, &stored);
     permit.share(&stored);
-    let _ = deliver.send(Ok(delivery));
+    let _ = answer.send(Ok(delivery));
     receive(worker, plan, permit, stored, arriving, fetched.body).await;
 }
 
@@ -359,11 +359,10 @@ fn judge(
         storable(of_request, status, fields, &ResponseDirectives::of(fields), &facts, &plan.rules())?;
     }
     remove_internal(fields);
-    fields.remove(AGE);
     ensure_date(fields, response_time);
     Ok(Stored {
         status,
-        fields: fields.clone(),
+        fields: deliver::kept(fields),
         body: StoredBody::Whole(bytes::Bytes::new()),
         facts,
         selecting,

@@ -69,6 +69,10 @@ const FOR_ALL_RECIPIENTS: [HeaderName; 18] = [
 
 /// Removes what concerns one connection only: the known fields, and those that `Connection` names.
 pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
+    // Most requests have none of them, and one look at each name costs a tenth of looking for each of these.
+    if !fields.keys().any(is_hop_by_hop) {
+        return;
+    }
     //= https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
     //# Intermediaries MUST parse a received Connection header field before a
     //# message is forwarded and, for each connection-option in this field,
@@ -93,9 +97,37 @@ pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
+/// Whether a name is one of [`HOP_BY_HOP`]. A comparison of texts is a jump by length, then one of bytes.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
 /// Removes what an origin says to this cache and no client needs to know: tags, stamps, own directives.
 pub fn remove_internal(fields: &mut HeaderMap) {
     for name in [CACHE_TAG, SURROGATE_KEY, LARDER_VERSION, LARDER_CACHE_CONTROL] {
         fields.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_lists_are_one() {
+        assert!(HOP_BY_HOP.iter().all(is_hop_by_hop));
+        assert!(!FOR_ALL_RECIPIENTS.iter().any(is_hop_by_hop));
     }
 }
