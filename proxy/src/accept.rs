@@ -199,9 +199,10 @@ async fn connection(
         .max_headers(limits.max_fields)
         // `pipeline_flush` stays off. With it, hyper 1.12 closes without having written its last answer when bytes of
         // the client follow the request, and copies whole bodies into a buffer without bound for slow readers.
-        .serve_connection(ClientStream::new(stream, limits.idle_timeout), service);
+        .serve_connection(ClientStream::new(stream, limits.idle_timeout, &worker.joined), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
+        biased;
         ended = serving.as_mut() => ended,
         _ = stopping.wait_for(|stop| *stop) => {
             serving.as_mut().graceful_shutdown();

@@ -1,6 +1,6 @@
 //! Makes this client's answer: `Age`, `Cache-Status`, 304, HEAD, the body as a stream.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io::Write as _};
 
 use bytes::{Bytes, BytesMut};
 use caching::precondition::is_not_modified;
@@ -98,7 +98,11 @@ fn reused(request: &Request, reusable: Reusable) -> Result<Response<Body>, Error
     //# validation, a cache MUST generate an Age header field (Section 5.1),
     //# replacing any present in the response with a value equal to the
     //# stored response's current_age; see Section 4.2.3.
-    fields.insert(AGE, HeaderValue::from(reusable.standing.current_age.as_s()));
+    let age = age(reusable.standing.current_age.as_s());
+    match fields.get_mut(AGE) {
+        Some(place) => *place = age,
+        None => drop(fields.insert(AGE, age)),
+    }
     add_cache_status(&mut fields, reused_status(&reusable));
     let body = match &stored.body {
         StoredBody::Whole(body) => {
@@ -176,23 +180,29 @@ fn finish(
 
 /// `Cache-Status` (RFC 9211) of an answer from the store.
 fn reused_status(reusable: &Reusable) -> HeaderValue {
-    let mut text = BytesMut::with_capacity(48);
     let ttl_s = reusable.standing.ttl_s;
+    // Made where it costs nothing, then copied once: a buffer that grows into a value is allocated twice.
+    let mut text = [0; 96];
+    let mut rest = text.as_mut_slice();
     let written = match reusable.outcome {
-        Outcome::Collapsed => write!(text, "larder; fwd=uri-miss; collapsed; ttl={ttl_s}"),
-        Outcome::Validated => write!(text, "larder; fwd=stale; fwd-status=304; stored; ttl={ttl_s}"),
-        Outcome::HitStaleIfError => write!(text, "larder; hit; ttl={ttl_s}; detail=stale-if-error"),
-        Outcome::HitStale => write!(text, "larder; hit; ttl={ttl_s}; detail=stale-while-revalidate"),
-        Outcome::Hit | Outcome::Forwarded(_) | Outcome::Policy | Outcome::Error => {
-            text.extend_from_slice(b"larder; hit; ttl=");
-            text.extend_from_slice(itoa::Buffer::new().format(ttl_s).as_bytes());
-            Ok(())
-        }
+        Outcome::Collapsed => write!(rest, "larder; fwd=uri-miss; collapsed; ttl={ttl_s}"),
+        Outcome::Validated => write!(rest, "larder; fwd=stale; fwd-status=304; stored; ttl={ttl_s}"),
+        Outcome::HitStaleIfError => write!(rest, "larder; hit; ttl={ttl_s}; detail=stale-if-error"),
+        Outcome::HitStale => write!(rest, "larder; hit; ttl={ttl_s}; detail=stale-while-revalidate"),
+        Outcome::Hit | Outcome::Forwarded(_) | Outcome::Policy | Outcome::Error => rest
+            .write_all(b"larder; hit; ttl=")
+            .and_then(|()| rest.write_all(itoa::Buffer::new().format(ttl_s).as_bytes())),
     };
-    match written.map(|()| HeaderValue::from_maybe_shared(text.freeze())) {
+    let left = rest.len();
+    match written.map(|()| HeaderValue::from_bytes(&text[..text.len() - left])) {
         Ok(Ok(value)) => value,
         Ok(Err(_)) | Err(_) => HeaderValue::from_static("larder; hit"),
     }
+}
+
+fn age(age_s: u64) -> HeaderValue {
+    // Digits are a field value; and this way it is allocated once, not twice.
+    HeaderValue::from_str(itoa::Buffer::new().format(age_s)).unwrap_or_else(|_| HeaderValue::from(age_s))
 }
 
 fn made(request: &Request, decision: RequestDecision) -> Response<Body> {

@@ -33,6 +33,8 @@ pub struct Request {
 pub struct Target {
     /// Lower case, without the default port and without a final dot; visible ASCII.
     host: HeaderValue,
+    /// How much of it comes before the port.
+    name_bytes: usize,
     path_and_query: PathAndQuery,
 }
 
@@ -177,7 +179,8 @@ impl Target {
         if !path_and_query.as_str().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return Err(Error::HttpRequestError("the request target holds a forbidden character"));
         }
-        Ok(Target { host: normalised_host(host)?, path_and_query })
+        let host = normalised_host(host)?;
+        Ok(Target { name_bytes: name_bytes(&host), host, path_and_query })
     }
 
     pub fn host(&self) -> &str {
@@ -191,11 +194,7 @@ impl Target {
 
     /// The host without a port.
     pub fn host_name(&self) -> &str {
-        let host = self.host();
-        match host.rfind(':') {
-            Some(at) if !host.ends_with(']') => &host[..at],
-            _ => host,
-        }
+        self.host().get(..self.name_bytes).unwrap_or_default()
     }
 
     pub fn path(&self) -> &str {
@@ -222,11 +221,19 @@ impl Target {
     }
 }
 
+fn name_bytes(host: &HeaderValue) -> usize {
+    let bytes = host.as_bytes();
+    match bytes.iter().rposition(|byte| *byte == b':') {
+        Some(at) if !bytes.ends_with(b"]") => at,
+        Some(_) | None => bytes.len(),
+    }
+}
+
 /// The usual host is normal already, and is taken without a copy.
 fn normalised_host(host: &HeaderValue) -> Result<HeaderValue, Error> {
     const INVALID: Error = Error::HttpRequestError("invalid Host");
     let bytes = host.as_bytes();
-    let is_valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
+    let is_valid = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']');
     if bytes.is_empty() || !bytes.iter().all(is_valid) {
         return Err(INVALID);
     }

@@ -76,7 +76,8 @@ async fn answer(worker: &Rc<Worker>, request: &Request, routed: route::Routed) -
         if plan.may_look_up() && request.directives().only_if_cached {
             return Err(Error::OnlyIfCached);
         }
-        match coalesce::join(worker, request, &plan, why, stale, waits).await? {
+        // Boxed, so that a hit does not carry the room for all that a miss waits for.
+        match Box::pin(coalesce::join(worker, request, &plan, why, stale, waits)).await? {
             Turn::Fetch(permit) => break permit,
             Turn::Follow(reusable) => return Ok(Delivery::Reused(reusable)),
             Turn::LookAgain => waits += 1,

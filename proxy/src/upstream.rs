@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 mod body;
 mod connection;
 
-pub use body::{Patience, RequestBody, UpstreamBody};
+pub use body::{ClientBody, Patience, RequestBody, UpstreamBody};
 pub use connection::Pool;
 
 use body::{Failure, Lease};

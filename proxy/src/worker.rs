@@ -19,6 +19,8 @@ pub struct Worker {
     /// Connections outlive a reload as long as the server is still named.
     pools: RefCell<HashMap<Box<str>, Rc<Pool>>>,
     spare_key: RefCell<Vec<u8>>,
+    /// See `accept/stream.rs`.
+    pub joined: Rc<RefCell<Vec<u8>>>,
 }
 
 /// The live configuration with this worker's own counters and connections beside each part of it.
@@ -41,6 +43,7 @@ impl Worker {
             view: RefCell::new(Rc::new(view)),
             pools,
             spare_key: RefCell::default(),
+            joined: Rc::default(),
         })
     }
 

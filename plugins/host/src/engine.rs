@@ -37,7 +37,7 @@ pub struct Engine {
 pub(crate) struct Shared {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) limits: Limits,
-    _ticker: Ticker,
+    pub(crate) ticker: Ticker,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl Engine {
             .or_else(|_| wasmtime::Engine::new(&on_demand(&limits)))
             .map_err(|error| EngineError::Setup(error.into()))?;
         let ticker = Ticker::start(wasmtime.clone()).map_err(EngineError::Ticker)?;
-        Ok(Self { shared: Arc::new(Shared { wasmtime, limits, _ticker: ticker }) })
+        Ok(Self { shared: Arc::new(Shared { wasmtime, limits, ticker }) })
     }
 }
 
@@ -132,28 +132,40 @@ pub(crate) fn ticks(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX / 2).saturating_add(1)
 }
 
-/// Moves the epoch until it is dropped.
-struct Ticker {
-    /// Nothing is ever sent: the thread ends when this end is gone.
-    stop: Option<mpsc::Sender<std::convert::Infallible>>,
+/// Moves the epoch from the first policy on until it is dropped. Without a policy there is nobody to cut off, and a thread
+/// that wakes a thousand times a second would be felt by the workers.
+pub(crate) struct Ticker {
+    /// A message lets it begin; it ends when this end is gone.
+    begin: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ticker {
     fn start(engine: wasmtime::Engine) -> std::io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
+        let (begin, begun) = mpsc::channel();
         let thread = std::thread::Builder::new().name("policy-ticker".to_owned()).spawn(move || {
-            while stopped.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if begun.recv().is_err() {
+                return;
+            }
+            while begun.recv_timeout(TICK) != Err(mpsc::RecvTimeoutError::Disconnected) {
                 engine.increment_epoch();
             }
         })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { begin: Some(begin), thread: Some(thread) })
+    }
+
+    /// There is something to keep deadlines for.
+    pub(crate) fn begin(&self) {
+        if let Some(begin) = &self.begin {
+            // The thread lives as long as this.
+            let _ = begin.send(());
+        }
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        drop(self.begin.take());
         if let Some(thread) = self.thread.take() {
             // A ticker that panicked has ended too, and that is all that is asked of it here.
             drop(thread.join());

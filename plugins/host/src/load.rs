@@ -60,6 +60,7 @@ impl Engine {
     pub fn load(&self, name: &str, wasm: &[u8], settings: &Value) -> Result<Policy, LoadError> {
         let component = || name.to_owned();
         let program = self.compile(name, wasm)?;
+        self.shared.ticker.begin();
         // A route without settings gives none of them.
         let settings = if settings.is_null() { &Value::Object(serde_json::Map::new()) } else { settings };
         let settings_text = settings.to_string();

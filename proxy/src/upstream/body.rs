@@ -21,19 +21,22 @@ use crate::error::Error;
 pub enum RequestBody {
     Empty,
     /// The client's body as it comes in, up to a limit.
-    Client {
-        incoming: Incoming,
-        left_bytes: u64,
-        limit_bytes: u64,
-        patience: Patience,
-        upload: Rc<Upload>,
-    },
+    Client(ClientBody),
+}
+
+/// What is left of a client's body.
+pub struct ClientBody {
+    incoming: Incoming,
+    left_bytes: u64,
+    limit_bytes: u64,
+    patience: Patience,
+    upload: Rc<Upload>,
 }
 
 /// How far a client's body has come, for who waits for the answer to it. Told beside the errors of the body, which
 /// hyper wraps into one of its own.
 #[derive(Debug, Default)]
-pub struct Upload {
+pub(super) struct Upload {
     is_over: Cell<bool>,
     failure: Cell<Option<Failure>>,
 }
@@ -84,13 +87,13 @@ impl Patience {
 
 impl RequestBody {
     pub fn of_client(incoming: Incoming, limit_bytes: u64, patience: Patience) -> RequestBody {
-        RequestBody::Client {
+        RequestBody::Client(ClientBody {
             incoming,
             left_bytes: limit_bytes,
             limit_bytes,
             patience,
             upload: Rc::default(),
-        }
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -100,7 +103,7 @@ impl RequestBody {
     pub(super) fn upload(&self) -> Rc<Upload> {
         match self {
             RequestBody::Empty => Rc::new(Upload { is_over: Cell::new(true), failure: Cell::new(None) }),
-            RequestBody::Client { upload, .. } => Rc::clone(upload),
+            RequestBody::Client(body) => Rc::clone(&body.upload),
         }
     }
 }
@@ -115,7 +118,7 @@ impl http_body::Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self.get_mut() {
             RequestBody::Empty => Poll::Ready(None),
-            RequestBody::Client { incoming, left_bytes, limit_bytes, patience, upload } => {
+            RequestBody::Client(ClientBody { incoming, left_bytes, limit_bytes, patience, upload }) => {
                 match Pin::new(&mut *incoming).poll_frame(context).map_err(Error::Body) {
                     Poll::Ready(Some(Ok(frame))) => {
                         patience.begin_again();
@@ -145,14 +148,14 @@ impl http_body::Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
-            RequestBody::Client { incoming, .. } => incoming.is_end_stream(),
+            RequestBody::Client(body) => body.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Client { incoming, .. } => incoming.size_hint(),
+            RequestBody::Client(body) => body.incoming.size_hint(),
         }
     }
 }
