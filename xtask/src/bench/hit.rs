@@ -1,5 +1,5 @@
 //! `cargo xtask bench hit`: what a hit costs. Larder, a bare hyper server that sends the very bytes Larder sends, and nginx
-//! with `proxy_cache`, each with one worker on the same core; wrk on the other core.
+//! with `proxy_cache`, plain and tuned, each with one worker on the same core; wrk on the other core.
 
 use std::{
     fs,
@@ -61,15 +61,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
         Peer { name: "larder", address: larder, rounds: Vec::new() },
         Peer { name: "bare hyper", address: bare, rounds: Vec::new() },
     ];
-    match start_nginx(&folder.0, &memory.0, upstream) {
-        Ok(nginx) => {
-            let hit = warm(nginx)?;
-            if hit.field("x-cache") != Some("HIT") {
-                return Err(format!("nginx does not answer from its cache: {:?}", hit.fields).into());
+    for (name, tuning) in [("nginx", None), ("nginx tuned", Some(memory.0.as_path()))] {
+        match start_nginx(&folder.0, tuning, upstream) {
+            Ok(nginx) => {
+                let hit = warm(nginx)?;
+                if hit.field("x-cache") != Some("HIT") {
+                    return Err(format!("nginx does not answer from its cache: {:?}", hit.fields).into());
+                }
+                peers.push(Peer { name, address: nginx, rounds: Vec::new() });
             }
-            peers.push(Peer { name: "nginx", address: nginx, rounds: Vec::new() });
+            Err(error) => println!("without {name}: {error}"),
         }
-        Err(error) => println!("without nginx: {error}"),
     }
 
     // One that is not counted: caches of the processor, branch predictors, the kernel's own tables.
@@ -159,12 +161,21 @@ fn start_larder(folder: &Path, upstream: SocketAddr) -> Result<SocketAddr, Error
     start("larder", pinned(&program).args(["serve", "-c"]).arg(config))
 }
 
-/// As its own documentation would have it for speed: one worker, cached files kept open on a file system in memory, no log.
-fn start_nginx(folder: &Path, memory: &Path, upstream: SocketAddr) -> Result<SocketAddr, Error> {
+/// One worker with `proxy_cache`, as its documentation shows it, without a log. Tuned: the cache on a file system in
+/// memory, and its files kept open.
+fn start_nginx(folder: &Path, tuned: Option<&Path>, upstream: SocketAddr) -> Result<SocketAddr, Error> {
     let program = ensure("nginx", "nginx")?;
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    let (conf, at) = (folder.join("nginx.conf"), folder.display());
-    let user = if fs::metadata("/etc/passwd").is_ok() && is_root() { "user root;" } else { "" };
+    let folder = folder.join(if tuned.is_some() { "nginx-tuned" } else { "nginx" });
+    fs::create_dir_all(&folder)?;
+    let at = folder.display();
+    let user = if is_root() { "user root;" } else { "" };
+    let keep_open = match tuned {
+        Some(_) => "open_file_cache max=10000 inactive=300s; open_file_cache_valid 300s;",
+        None => "",
+    };
+    let cache = tuned.unwrap_or(&folder).join("cache");
+    let conf = folder.join("nginx.conf");
     fs::write(
         &conf,
         format!(
@@ -172,20 +183,20 @@ fn start_nginx(folder: &Path, memory: &Path, upstream: SocketAddr) -> Result<Soc
 events {{ worker_connections 4096; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 300s;
-  open_file_cache max=10000 inactive=300s; open_file_cache_valid 300s;
+  {keep_open}
   client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;
-  proxy_cache_path {memory}/cache keys_zone=bench:16m use_temp_path=off;
+  proxy_cache_path {cache} keys_zone=bench:16m use_temp_path=off;
   server {{
     listen {address};
     location / {{ proxy_pass http://{upstream}; proxy_cache bench; add_header X-Cache $upstream_cache_status; }}
   }}
 }}
 ",
-            memory = memory.display()
+            cache = cache.display()
         ),
     )?;
     let mut command = pinned(&program);
-    command.arg("-e").arg("stderr").arg("-p").arg(folder).arg("-c").arg(&conf);
+    command.arg("-e").arg("stderr").arg("-p").arg(&folder).arg("-c").arg(&conf);
     let mut process = Process::start("nginx", &mut command)?;
     process.wait_for_line("start worker processes")?;
     stop::running().processes.push(process);
