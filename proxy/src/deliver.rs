@@ -3,10 +3,13 @@
 use std::{fmt::Write as _, io::Write as _};
 
 use bytes::{Bytes, BytesMut};
-use caching::precondition::is_not_modified;
+use caching::{
+    precondition::is_not_modified,
+    range::{Ranged, ranged},
+};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+    header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, TRANSFER_ENCODING},
 };
 use plugin_host::RequestDecision;
 
@@ -170,12 +173,46 @@ fn finish(
     } else if request.method == Method::HEAD {
         (status, Body::empty())
     } else {
-        (status, body)
+        match body {
+            Body::Whole(whole) if may_be_304 && request.fields.contains_key(RANGE) => {
+                part(request, &mut fields, whole.unwrap_or_default())
+            }
+            body => (status, body),
+        }
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = fields;
     response
+}
+
+/// What of a stored, whole body answers a request for a range of it.
+fn part(request: &Request, fields: &mut HeaderMap, whole: Bytes) -> (StatusCode, Body) {
+    let length = whole.len();
+    let ranged = ranged(&request.fields, fields, length as u64);
+    let mut content_range = |text: String| {
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+            fields.insert(CONTENT_RANGE, value);
+        }
+        // That of the whole; hyper writes the one of the part.
+        fields.remove(CONTENT_LENGTH);
+    };
+    match ranged {
+        Ranged::Whole => (StatusCode::OK, Body::whole(whole)),
+        Ranged::Part { first, last } => {
+            content_range(format!("bytes {first}-{last}/{length}"));
+            let at = |position: u64| usize::try_from(position).unwrap_or(length).min(length);
+            (StatusCode::PARTIAL_CONTENT, Body::whole(whole.slice(at(first)..at(last.saturating_add(1)))))
+        }
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-15.5.17
+        //# A server that generates a 416 response to a byte-range request SHOULD
+        //# generate a Content-Range header field specifying the current length
+        //# of the selected representation
+        Ranged::Unsatisfiable => {
+            content_range(format!("bytes */{length}"));
+            (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
+        }
+    }
 }
 
 /// `Cache-Status` (RFC 9211) of an answer from the store.

@@ -8,7 +8,7 @@ use caching::{
 };
 use http::{
     HeaderMap, HeaderName, Method,
-    header::{COOKIE, RANGE},
+    header::{COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
 };
 use plugin_host::{Inputs, RequestDecision, ResponseDecision, StoreDecision};
 
@@ -83,6 +83,13 @@ pub fn decide(worker: &Worker, request: &Request, routed: Routed) -> Result<Ruli
 
 fn cache_use(request: &Request, routed: &Routed) -> CacheUse {
     if !routed.route().cache.enabled || request.has_body {
+        return CacheUse::No(if request.method.is_safe() { Forward::Bypass } else { Forward::Method });
+    }
+    //= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.2
+    //# In summary, the If-Match and If-Unmodified-
+    //# Since conditional header fields are not applicable to a cache, and
+    //# If-None-Match takes precedence over If-Modified-Since.
+    if request.fields.contains_key(IF_MATCH) || request.fields.contains_key(IF_UNMODIFIED_SINCE) {
         return CacheUse::No(if request.method.is_safe() { Forward::Bypass } else { Forward::Method });
     }
     if request.method == Method::GET {

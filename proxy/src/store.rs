@@ -9,7 +9,7 @@ use caching::{
     directives::ResponseDirectives,
     fields::{remove_hop_by_hop, remove_internal},
     freshness::{Facts, PolicyLifetimes},
-    invalidation::invalidates_target,
+    invalidation::{further_targets, invalidates_target},
     reuse::{Reuse, may_serve_on_error, reuse},
     storable::{NotStorable, RequestFacts, storable},
     tags::{MAX_TAGS, is_tag, upstream_tags},
@@ -78,7 +78,7 @@ async fn pass(
     let invalidation = (!request.method.is_safe()).then(|| InvalidateUnlessRefused { worker, request });
     let fetched = fetch::send(worker, request, plan, Purpose::ForClient).await?;
     if let Some(invalidation) = invalidation {
-        invalidation.answered(fetched.status);
+        invalidation.answered(fetched.status, &fetched.fields);
     }
     Ok(passed_on(permit, fetched, None))
 }
@@ -91,10 +91,15 @@ struct InvalidateUnlessRefused<'a> {
 }
 
 impl InvalidateUnlessRefused<'_> {
-    fn answered(self, status: StatusCode) {
+    fn answered(self, status: StatusCode, fields: &HeaderMap) {
         if !invalidates_target(&self.request.method, status) {
             std::mem::forget(self);
+            return;
         }
+        let host = self.request.target.host();
+        further_targets(fields, host, self.request.target.path(), |target| {
+            self.worker.proxy.invalidations.purge(Subject::Url { host, target });
+        });
     }
 }
 

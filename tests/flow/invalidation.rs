@@ -240,3 +240,22 @@ fn what_the_upstream_no_longer_gives_is_no_longer_served_stale() {
     assert_eq!(proxy.get("/a").text(), "old");
     flow_tests::wait::until("the old response to be gone", || proxy.get("/a").status == 404);
 }
+
+#[test]
+fn what_an_unsafe_request_made_or_changed_is_invalid_too() {
+    let origin = Origin::start(|seen, answering| match seen.method.as_str() {
+        "POST" => {
+            answering.reply(201, &[("location", "/made"), ("content-location", "http://other.example/b")], "")
+        }
+        _ => answering.reply(200, &[("cache-control", "max-age=60")], "x"),
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    let hosts = [("own.example", "/made"), ("own.example", "/b"), ("other.example", "/b")];
+    for (host, target) in hosts {
+        proxy.get_with(target, &[("host", host)]);
+    }
+    proxy.client().call("POST", "/all", &[("host", "own.example")], b"new").unwrap();
+    assert_status(&proxy.get_with("/made", &[("host", "own.example")]), GONE);
+    assert_status(&proxy.get_with("/b", &[("host", "own.example")]), HIT);
+    assert_status(&proxy.get_with("/b", &[("host", "other.example")]), HIT);
+}

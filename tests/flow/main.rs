@@ -5,6 +5,7 @@
 mod freshness;
 mod vary;
 mod validation;
+mod range;
 mod stale;
 mod coalescing;
 mod invalidation;

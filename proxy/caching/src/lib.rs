@@ -12,6 +12,7 @@
 //! - [`reuse`]: may this stored response answer now (section 4)
 //! - [`validation`]: validators, the validation request, freshening (section 4.3)
 //! - [`precondition`]: the client's own `If-None-Match` and `If-Modified-Since` (RFC 9110 section 13)
+//! - [`range`]: which part of a stored response answers (RFC 9110 section 14)
 //! - [`invalidation`]: what an unsafe request makes invalid (section 4.4)
 //! - [`tags`]: tags of a response and how they are invalidated
 //! - [`fields`]: fields that belong to one connection, or to caches alone (section 3.1)
@@ -44,6 +45,7 @@ pub mod freshness;
 pub mod reuse;
 pub mod validation;
 pub mod precondition;
+pub mod range;
 pub mod invalidation;
 pub mod tags;
 pub mod fields;

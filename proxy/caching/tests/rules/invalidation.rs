@@ -1,6 +1,6 @@
 //! What the answer to an unsafe request makes invalid.
 
-use caching::invalidation::invalidates_target;
+use caching::invalidation::{further_targets, invalidates_target};
 use http::{Method, StatusCode};
 
 #[track_caller]
@@ -40,5 +40,61 @@ fn a_safe_request_invalidates_nothing() {
     for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
         check(method, 200, false);
         check(method, 303, false);
+    }
+}
+
+/// What a POST to `http://h.example/a/b?q` makes invalid besides its own target.
+#[track_caller]
+fn check_further(response: &str, expected: &[&str]) {
+    let mut found = Vec::new();
+    further_targets(&super::fields(response), "h.example", "/a/b", |target| found.push(target.to_owned()));
+    assert_eq!(found, expected, "{response}");
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9111#section-4.4
+//= type=test
+//# In particular, the URI(s) in the Location and
+//# Content-Location response header fields (if present) are candidates
+//# for invalidation
+#[test]
+fn what_was_made_or_changed_is_invalid_too() {
+    check_further("", &[]);
+    check_further("location: /new?x=1", &["/new?x=1"]);
+    check_further("location: /new | content-location: /old", &["/new", "/old"]);
+    check_further("location: http://h.example/new", &["/new"]);
+    check_further("location: http://H.EXAMPLE:80/new#part", &["/new"]);
+    check_further("location: https://h.example", &["/"]);
+    check_further("location: //h.example/new", &["/new"]);
+}
+
+#[test]
+fn relative_references_are_resolved() {
+    check_further("location: c", &["/a/c"]);
+    check_further("location: ./c?d=../e", &["/a/c?d=../e"]);
+    check_further("location: ../c", &["/c"]);
+    check_further("location: ../../../c", &["/c"]);
+    check_further("location: ..", &["/"]);
+    check_further("location: .", &["/a/"]);
+    check_further("location: ?y=2", &["/a/b?y=2"]);
+    check_further("location: #part", &[]);
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9111#section-4.4
+//= type=test
+//# However, a cache MUST NOT trigger an
+//# invalidation under these conditions if the origin (Section 4.3.1 of
+//# [HTTP]) of the URI to be invalidated differs from that of the target
+//# URI (Section 7.1 of [HTTP]).
+#[test]
+fn another_host_is_left_alone() {
+    for location in [
+        "http://other.example/new",
+        "http://h.example:8080/new",
+        "//other.example/new",
+        "http://h.example@other.example/new",
+        "http://",
+        "ftp://[",
+    ] {
+        check_further(&format!("location: {location}"), &[]);
     }
 }

@@ -12,6 +12,7 @@ mod freshness;
 mod reuse;
 mod validation;
 mod precondition;
+mod range;
 mod invalidation;
 mod tags;
 mod fields;
