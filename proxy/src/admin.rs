@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     config::Admin,
-    invalidations::Subject,
+    invalidations::{Scope, Subject},
     live::Proxy,
     observe::metrics::{Gauges, hits_and_requests, prometheus},
     reload::Reloader,
@@ -39,11 +39,17 @@ pub struct AdminService {
 }
 
 /// A purge as it is asked for.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PurgeRequest {
     pub tags: Vec<String>,
+    /// As clients write them.
     pub urls: Vec<String>,
+    /// URLs: all that begin with one of them.
+    pub prefixes: Vec<String>,
+    /// With the port if it is not 80.
+    pub hosts: Vec<String>,
+    pub all: bool,
 }
 
 /// Answered when no later request can see what was purged.
@@ -51,8 +57,8 @@ pub struct PurgeRequest {
 pub struct PurgeAnswer {
     /// The number of the last purge of this call, in the order of all purges.
     pub purge: u64,
-    pub tags: usize,
-    pub urls: usize,
+    /// How many tags, URLs, prefixes and hosts were purged; all counts as one.
+    pub count: usize,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -212,28 +218,52 @@ impl AdminService {
                 "{error}; write for example {{\"tags\": [\"user:42\"], \"urls\": [\"http://host/path\"]}}"
             ))
         })?;
-        if wanted.tags.is_empty() && wanted.urls.is_empty() {
-            return Err(bad("nothing to purge: name tags or urls".to_owned()));
+        if wanted == PurgeRequest::default() {
+            return Err(bad("nothing to purge: name tags, urls, prefixes or hosts, or say all".to_owned()));
         }
         if let Some(tag) = wanted.tags.iter().find(|tag| !caching::tags::is_tag(tag.as_bytes())) {
             return Err(bad(format!("{tag:?} is not a tag: visible ASCII without commas")));
         }
-        let targets = wanted
-            .urls
-            .iter()
-            .map(|url| Target::of_url(url).map_err(|why| bad(format!("{url:?}: {why}"))))
-            .collect::<Result<Vec<_>, _>>()?;
-        let tags = wanted.tags.iter().map(|tag| Subject::Tag(tag.as_bytes()));
-        let urls = targets
-            .iter()
-            .map(|target| Subject::Url { host: target.host(), target: target.path_and_query().as_str() });
-        let purge = tags
-            .chain(urls)
-            .map(|subject| self.proxy.invalidations.purge(subject).number())
-            .max()
-            .unwrap_or_default();
-        tracing::info!(purge, tags = wanted.tags.len(), urls = wanted.urls.len(), "purged");
-        Ok(PurgeAnswer { purge, tags: wanted.tags.len(), urls: wanted.urls.len() })
+        let targets = |urls: &[String]| {
+            let parsed =
+                urls.iter().map(|url| Target::of_url(url).map_err(|why| bad(format!("{url:?}: {why}"))));
+            parsed.collect::<Result<Vec<_>, _>>()
+        };
+        let (urls, prefixes) = (targets(&wanted.urls)?, targets(&wanted.prefixes)?);
+        let hosts = wanted.hosts.iter().map(|host| {
+            let target =
+                Target::of_url(&format!("http://{host}/")).ok().filter(|target| target.path() == "/");
+            target.ok_or_else(|| {
+                bad(format!("{host:?} is not a host, as in shop.example or shop.example:8080"))
+            })
+        });
+        let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
+
+        let subjects = wanted.tags.iter().map(|tag| Subject::Tag(tag.as_bytes())).chain(
+            urls.iter().map(|url| Subject::Url { host: url.host(), target: url.path_and_query().as_str() }),
+        );
+        let of_prefix = prefixes.iter().map(|url| (url.host(), url.path_and_query().as_str()));
+        let of_host = hosts.iter().map(|host| (host.host(), ""));
+        let scopes = of_prefix
+            .chain(of_host)
+            .map(|(host, prefix)| Scope::Prefix { host: host.into(), prefix: prefix.into() })
+            .chain(wanted.all.then_some(Scope::All));
+        let invalidations = &self.proxy.invalidations;
+        let purged = subjects
+            .map(|subject| invalidations.purge(subject))
+            .chain(scopes.map(|scope| invalidations.purge_scope(scope)));
+        let (count, purge) =
+            purged.fold((0, 0), |(count, last), sequence| (count + 1, sequence.number().max(last)));
+        tracing::info!(
+            purge,
+            tags = wanted.tags.len(),
+            urls = urls.len(),
+            prefixes = prefixes.len(),
+            hosts = hosts.len(),
+            all = wanted.all,
+            "purged"
+        );
+        Ok(PurgeAnswer { purge, count })
     }
 
     async fn reload(&self) -> Answer {

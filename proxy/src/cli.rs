@@ -49,11 +49,14 @@ SIGTERM and Ctrl-C finish the requests that are running, then stop. SIGHUP reads
 
 Exit code 0 if the file is good, 64 if it is not.")]
     Check(ConfigFile),
-    /// Stop serving stored responses, by tag or by URL; returns when it holds
+    /// Stop serving stored responses, by tag, URL, prefix or host, or all of them; returns when it holds
     #[command(after_help = "Examples:
   larder purge --tag user:42              everything that was made from user 42
   larder purge --tag user:42 --tag team:7
-  larder purge --url http://shop.example/basket")]
+  larder purge --url http://shop.example/basket
+  larder purge --prefix http://shop.example/catalogue/
+  larder purge --host shop.example
+  larder purge --all")]
     Purge(Purge),
     /// Have the running proxy read its configuration file again, and say what changed
     #[command(after_help = "Examples:
@@ -97,7 +100,7 @@ pub struct Purge {
 }
 
 /// At least one of them.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = true)]
 pub struct PurgeTargets {
     /// Responses that carry this tag; may be given many times
@@ -106,6 +109,15 @@ pub struct PurgeTargets {
     /// Responses of this URL as clients write it, all variants of it; may be given many times
     #[arg(long = "url", value_name = "URL")]
     pub urls: Vec<String>,
+    /// Responses of all URLs that begin with this one, as in http://host/folder/; may be given many times
+    #[arg(long = "prefix", value_name = "URL")]
+    pub prefixes: Vec<String>,
+    /// Responses of a host, with its port if that is not 80; may be given many times
+    #[arg(long = "host", value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// All that is stored
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// How to speak to a running proxy.
@@ -191,6 +203,9 @@ mod tests {
         assert_eq!(purge.what.tags, ["a", "b"]);
         assert_eq!(purge.what.urls, ["http://x/y"]);
         assert_eq!(purge.admin.server.port, 1234);
+        let line = "larder purge --prefix http://x/y/ --host z --all";
+        let Ok(Command::Purge(purge)) = parse(line) else { panic!() };
+        assert!(purge.what.all && purge.what.prefixes == ["http://x/y/"] && purge.what.hosts == ["z"]);
     }
 
     #[test]

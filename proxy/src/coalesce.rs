@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     error::Error,
-    invalidations::{FetchMark, Sequence, shard_of},
+    invalidations::{FetchMark, Invalidations, Sequence, shard_of},
     lookup::{self, Found, Reusable},
     memory::{Stored, StoredBody},
     observe::{Forward, Outcome},
@@ -227,7 +227,8 @@ enum Ended {
 fn begin(worker: &Worker, key: Arc<[u8]>, why: Forward, stale: Option<Arc<Stored>>) -> Begin {
     let fills = &worker.proxy.fills;
     let mut shard = fills.shard(&key);
-    if let Some(known) = shard.get(&key).filter(|known| !known.is_outdated()) {
+    if let Some(known) = shard.get(&key).filter(|known| !known.is_outdated(&worker.proxy.invalidations, &key))
+    {
         let state = known.state.subscribe();
         return Begin::Follow(Followed { fill: Arc::clone(known), state });
     }
@@ -242,8 +243,8 @@ fn begin(worker: &Worker, key: Arc<[u8]>, why: Forward, stale: Option<Arc<Stored
 impl Fill {
     /// A purge has reached what it brings: nobody who comes now may have that, and one new fetch is to be made for
     /// all of them, not one for each.
-    fn is_outdated(&self) -> bool {
-        matches!(&*self.state.borrow(), State::Ready(stored) if !stored.is_valid())
+    fn is_outdated(&self, invalidations: &Invalidations, key: &[u8]) -> bool {
+        matches!(&*self.state.borrow(), State::Ready(stored) if !stored.is_valid(invalidations, key))
     }
 }
 

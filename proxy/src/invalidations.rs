@@ -5,6 +5,10 @@
 //! responses is one store, and it also wins over every fetch that began before it: what that brings is dead on
 //! arrival. Must not know what a response is. Next: `memory.rs`, `lookup.rs`.
 //!
+//! A purge of a host, of a prefix or of all is an entry of a short list, with a number like any other. A stored response
+//! that is older than the newest entry is held against the list once, and then remembers up to which number it is
+//! cleared: one comparison for each look-up after that.
+//!
 //! Cells are found by a keyed hash of their name, 64 bits wide. Should two names ever share one, a purge of
 //! the one purges the other too: a wasted fetch, never a stale answer.
 
@@ -12,10 +16,12 @@ use std::{
     collections::{BTreeMap, HashMap, hash_map::RandomState},
     hash::BuildHasher,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use caching::key::host_and_target;
 
 /// A moment in the order of fetches and purges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -49,10 +55,33 @@ pub enum Subject<'a> {
     },
 }
 
+/// What many URLs have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    /// All targets of a host that begin with this; with an empty text, all of the host.
+    Prefix {
+        host: Box<str>,
+        prefix: Box<str>,
+    },
+}
+
+#[derive(Debug)]
+struct WidePurge {
+    scope: Scope,
+    sequence: u64,
+}
+
+/// More wide purges than this are never told apart: the older half of them becomes a purge of all.
+const MAX_WIDE_PURGES: usize = 1024;
+
 /// The table of cells. Shared by all workers.
 #[derive(Debug)]
 pub struct Invalidations {
     now: AtomicU64,
+    /// The number of the newest wide purge; 0 if there was none.
+    newest_wide: AtomicU64,
+    wide: RwLock<Vec<WidePurge>>,
     shards: Box<[Mutex<Shard>]>,
     /// Fetches that may still store something, by the number they began with.
     under_way: Mutex<BTreeMap<u64, usize>>,
@@ -74,6 +103,8 @@ impl Default for Invalidations {
         let shard = || Mutex::new(Shard { cells: HashMap::new(), sweep_at: FIRST_SWEEP });
         Invalidations {
             now: AtomicU64::new(1),
+            newest_wide: AtomicU64::new(0),
+            wide: RwLock::default(),
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             under_way: Mutex::default(),
             hasher: RandomState::new(),
@@ -109,6 +140,51 @@ impl Invalidations {
         let sequence = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         cell.0.fetch_max(sequence, Ordering::SeqCst);
         Sequence(sequence)
+    }
+
+    /// Invalidates all URLs of a scope, with the promise of [`Self::purge`]. Cost: one entry of a list.
+    pub fn purge_scope(&self, scope: Scope) -> Sequence {
+        let mut wide = self.wide.write().unwrap_or_else(PoisonError::into_inner);
+        let sequence = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        if scope == Scope::All {
+            wide.clear();
+        } else if wide.len() >= MAX_WIDE_PURGES {
+            let half = wide.len() / 2;
+            let newer = wide.split_off(half);
+            let last = wide.last().map_or(0, |purge| purge.sequence);
+            wide.clear();
+            wide.push(WidePurge { scope: Scope::All, sequence: last });
+            wide.extend(newer);
+        }
+        wide.push(WidePurge { scope, sequence });
+        self.newest_wide.store(sequence, Ordering::SeqCst);
+        Sequence(sequence)
+    }
+
+    /// Whether no wide purge has reached what was stored under `key` by a fetch that began at `filled`. `cleared` belongs
+    /// to that response, and is where this remembers how far it has looked.
+    pub fn allows(&self, key: &[u8], filled: Sequence, cleared: &AtomicU64) -> bool {
+        let newest = self.newest_wide.load(Ordering::Acquire);
+        if newest <= filled.0.max(cleared.load(Ordering::Relaxed)) {
+            return true;
+        }
+        // A key that cannot be read is none of ours, and nothing is known to allow it.
+        let Some((host, target)) = host_and_target(key) else { return false };
+        let wide = self.wide.read().unwrap_or_else(PoisonError::into_inner);
+        let reaches = |purge: &WidePurge| {
+            purge.sequence > filled.0
+                && match &purge.scope {
+                    Scope::All => true,
+                    Scope::Prefix { host: of_host, prefix } => {
+                        host == of_host.as_bytes() && target.starts_with(prefix.as_bytes())
+                    }
+                }
+        };
+        let is_allowed = !wide.iter().any(reaches);
+        if is_allowed {
+            cleared.fetch_max(newest, Ordering::Relaxed);
+        }
+        is_allowed
     }
 
     /// Number of cells, for the operator.
@@ -213,5 +289,59 @@ mod tests {
         assert!(table.cell(Subject::Url { host: "a", target: "//" }).allows(fetch.sequence()));
         assert!(table.cell(Subject::Tag(b"a/")).allows(fetch.sequence()));
         assert!(!table.cell(Subject::Url { host: "a", target: "/" }).allows(fetch.sequence()));
+    }
+
+    fn key(host: &str, target: &str) -> Vec<u8> {
+        let mut key = Vec::new();
+        caching::key::KeyWriter::begin(&mut key, caching::key::MethodClass::Get, host, target);
+        key
+    }
+
+    fn prefix(host: &str, prefix: &str) -> Scope {
+        Scope::Prefix { host: host.into(), prefix: prefix.into() }
+    }
+
+    #[test]
+    fn a_wide_purge_reaches_its_scope_and_only_what_was_fetched_before_it() {
+        let table = Arc::new(Invalidations::default());
+        let before = table.begin_fetch().sequence();
+        table.purge_scope(prefix("a", "/shop/"));
+        let after = table.begin_fetch().sequence();
+        let allows = |host, target, filled| table.allows(&key(host, target), filled, &AtomicU64::new(0));
+        assert!(!allows("a", "/shop/1", before));
+        assert!(!allows("a", "/shop/?x", before));
+        assert!(
+            allows("a", "/shop", before) && allows("a", "/other", before) && allows("b", "/shop/1", before)
+        );
+        assert!(allows("a", "/shop/1", after));
+        table.purge_scope(prefix("a", ""));
+        assert!(!allows("a", "/other", after) && allows("b", "/shop/1", after));
+        table.purge_scope(Scope::All);
+        assert!(!allows("b", "/shop/1", after));
+        assert!(allows("b", "/shop/1", table.begin_fetch().sequence()));
+    }
+
+    #[test]
+    fn what_was_cleared_is_reached_by_a_later_purge_all_the_same() {
+        let table = Arc::new(Invalidations::default());
+        let filled = table.begin_fetch().sequence();
+        let (key, cleared) = (key("a", "/1"), AtomicU64::new(0));
+        table.purge_scope(prefix("b", ""));
+        assert!(table.allows(&key, filled, &cleared));
+        assert_eq!(cleared.load(Ordering::Relaxed), table.newest_wide.load(Ordering::Relaxed));
+        table.purge_scope(prefix("a", ""));
+        assert!(!table.allows(&key, filled, &cleared));
+    }
+
+    #[test]
+    fn wide_purges_are_bounded_and_none_is_forgotten() {
+        let table = Arc::new(Invalidations::default());
+        let filled = table.begin_fetch().sequence();
+        table.purge_scope(prefix("a", "/1"));
+        for number in 0..MAX_WIDE_PURGES * 3 {
+            table.purge_scope(prefix("b", &number.to_string()));
+        }
+        assert!(table.wide.read().unwrap().len() <= MAX_WIDE_PURGES + 1);
+        assert!(!table.allows(&key("a", "/1"), filled, &AtomicU64::new(0)));
     }
 }

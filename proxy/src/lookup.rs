@@ -48,7 +48,9 @@ pub fn stored(worker: &Worker, request: &Request, plan: &Plan) -> Found {
 /// Whether a response that was selected may answer now.
 pub fn judge(worker: &Worker, plan: &Plan, stored: &Arc<Stored>) -> Found {
     // Purged, or judged by a policy that is no more: it is as if it were not there.
-    if !stored.is_valid() || stored.judged_by != plan.routed.policy_generation() {
+    if !stored.is_valid(&worker.proxy.invalidations, &plan.key)
+        || stored.judged_by != plan.routed.policy_generation()
+    {
         return Found::Forward { why: Forward::Miss, stale: None };
     }
     let (standing, outcome) = match reuse(&stored.facts, &plan.rules(), worker.proxy.clock.now()) {

@@ -13,7 +13,7 @@ use http::Method;
 use larder::{
     accept::Workers,
     admin::{self, AdminService, PurgeRequest, client},
-    cli::{Admin, Cli, Command, Purge, Serve},
+    cli::{Admin, Cli, Command, Purge, PurgeTargets, Serve},
     clock::Clock,
     config::Config,
     live::{self, Proxy},
@@ -160,7 +160,8 @@ async fn run(proxy: Arc<Proxy>, file: Option<PathBuf>) -> Result<(), Exit> {
 }
 
 fn purge(wanted: &Purge) -> Result<(), Exit> {
-    let request = PurgeRequest { tags: wanted.what.tags.clone(), urls: wanted.what.urls.clone() };
+    let PurgeTargets { tags, urls, prefixes, hosts, all } = wanted.what.clone();
+    let request = PurgeRequest { tags, urls, prefixes, hosts, all };
     let body = serde_json::to_vec(&request).map_err(|error| Exit::failed(&error))?;
     call(&wanted.admin, Method::POST, "/api/purge", body)
 }

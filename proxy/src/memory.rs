@@ -21,7 +21,7 @@ use quick_cache::{
 
 use crate::{
     arriving::Arriving,
-    invalidations::{Cell, Sequence, shard_of},
+    invalidations::{Cell, Invalidations, Sequence, shard_of},
 };
 
 /// More variants of one key than this, and the oldest leaves.
@@ -45,6 +45,8 @@ pub struct Stored {
     pub filled: Sequence,
     /// Its URL and its tags.
     pub cells: Box<[Arc<Cell>]>,
+    /// Up to which wide purge it is known to be untouched: see [`Invalidations::allows`].
+    pub cleared: AtomicU64,
     /// Which policy judged it; 0 without one.
     pub judged_by: u64,
 }
@@ -57,9 +59,10 @@ pub enum StoredBody {
 }
 
 impl Stored {
-    /// Whether no purge has reached it.
-    pub fn is_valid(&self) -> bool {
+    /// Whether no purge has reached it. `key` is the one it is stored under.
+    pub fn is_valid(&self, invalidations: &Invalidations, key: &[u8]) -> bool {
         self.cells.iter().all(|cell| cell.allows(self.filled))
+            && invalidations.allows(key, self.filled, &self.cleared)
     }
 
     fn weight(&self) -> usize {
@@ -177,19 +180,23 @@ impl Memory {
     /// Stores, in the place of the variant with the same selecting fields. What is invalid leaves on the way.
     /// A response that a purge has reached, or that is older than the one in its place, is not stored: the last fetch
     /// to end need not be the last that began.
-    pub fn insert(&self, key: &[u8], stored: Arc<Stored>) {
+    pub fn insert(&self, key: &[u8], stored: Arc<Stored>, invalidations: &Invalidations) {
         let _replacing = self.replacing(key);
         let known = self.cache.peek(&KeyRef(key));
         let is_newer = |other: &Arc<Stored>| {
-            other.is_valid() && other.selecting == stored.selecting && other.filled > stored.filled
+            other.is_valid(invalidations, key)
+                && other.selecting == stored.selecting
+                && other.filled > stored.filled
         };
-        if !stored.is_valid() || known.iter().flat_map(|variants| variants.iter()).any(is_newer) {
+        if !stored.is_valid(invalidations, key)
+            || known.iter().flat_map(|variants| variants.iter()).any(is_newer)
+        {
             return;
         }
         let others = known
             .iter()
             .flat_map(|variants| variants.iter())
-            .filter(|other| other.is_valid() && other.selecting != stored.selecting)
+            .filter(|other| other.is_valid(invalidations, key) && other.selecting != stored.selecting)
             .take(MAX_VARIANTS - 1)
             .cloned();
         let variants: Variants = std::iter::once(Arc::clone(&stored)).chain(others).collect();

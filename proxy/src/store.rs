@@ -3,7 +3,10 @@
 //! A fetch whose response may be stored runs in a task of its own: its client may go away, those who wait for it
 //! stay. Uses up the [`FetchPermit`]. Next: `deliver.rs`.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use caching::{
     directives::ResponseDirectives,
@@ -239,7 +242,7 @@ async fn fetch_or_freshen(
 ) -> Result<End, Error> {
     // Looked at again now that the permit has its place in the order of purges: a purge before that is seen here,
     // a purge after it ends what this fetch brings.
-    let Some(stale) = permit.stale.as_ref().filter(|stale| stale.is_valid()) else {
+    let Some(stale) = permit.stale.as_ref().filter(|stale| is_valid(worker, plan, stale)) else {
         return fetch_anew(worker, request, plan).await;
     };
     let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale)).await {
@@ -252,6 +255,10 @@ async fn fetch_or_freshen(
         Validated::Mismatch => fetch_anew(worker, request, plan).await,
         Validated::Error => Ok(stale_if_error(worker, plan, stale).unwrap_or(End::Fetched(fetched))),
     }
+}
+
+fn is_valid(worker: &Worker, plan: &Plan, stored: &Stored) -> bool {
+    stored.is_valid(&worker.proxy.invalidations, &plan.key)
 }
 
 async fn fetch_anew(worker: &Worker, request: &Request, plan: &Plan) -> Result<End, Error> {
@@ -267,7 +274,7 @@ async fn fetch_anew(worker: &Worker, request: &Request, plan: &Plan) -> Result<E
 /// RFC 5861 section 4: the stale response, if it may stand in for the error.
 fn stale_if_error(worker: &Worker, plan: &Plan, stale: &Arc<Stored>) -> Option<End> {
     let now = worker.proxy.clock.now();
-    let is_allowed = stale.is_valid() && may_serve_on_error(&stale.facts, &plan.rules(), now);
+    let is_allowed = is_valid(worker, plan, stale) && may_serve_on_error(&stale.facts, &plan.rules(), now);
     is_allowed.then(|| End::Answered(reused(worker, plan, stale, Outcome::HitStaleIfError)))
 }
 
@@ -306,7 +313,7 @@ fn freshen(
             stored.cells = merged(&stale.cells, &stored.cells);
             let stored = Arc::new(stored);
             permit.share(&stored);
-            worker.proxy.memory.insert(&plan.key, Arc::clone(&stored));
+            worker.proxy.memory.insert(&plan.key, Arc::clone(&stored), &worker.proxy.invalidations);
             stored
         }
         // It held for this request; for the next one it is not to be kept.
@@ -373,6 +380,7 @@ fn judge(
         selecting,
         filled: permit.began(),
         cells,
+        cleared: AtomicU64::new(0),
         judged_by: plan.routed.policy_generation(),
     })
 }
@@ -508,9 +516,10 @@ async fn receive(
             selecting: stored.selecting.clone(),
             filled: stored.filled,
             cells: stored.cells.clone(),
+            cleared: AtomicU64::new(0),
             judged_by: stored.judged_by,
         };
-        worker.proxy.memory.insert(&plan.key, Arc::new(stored));
+        memory.insert(&plan.key, Arc::new(stored), &worker.proxy.invalidations);
         // Only now: until it is in memory, those who come find it with the permit.
         drop(permit);
     }

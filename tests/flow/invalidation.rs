@@ -259,3 +259,50 @@ fn what_an_unsafe_request_made_or_changed_is_invalid_too() {
     assert_status(&proxy.get_with("/b", &[("host", "own.example")]), HIT);
     assert_status(&proxy.get_with("/b", &[("host", "other.example")]), HIT);
 }
+
+#[test]
+fn prefixes_hosts_and_everything_can_be_purged() {
+    let origin = Origin::fixed(200, &[("cache-control", "max-age=60")], "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    let stored = [("one.example", "/shop/1"), ("one.example", "/other"), ("two.example", "/shop/1")];
+    let fill = || stored.map(|(host, target)| drop(proxy.get_with(target, &[("host", host)])));
+    let purge = |body: &str| {
+        let answer = proxy.admin("POST", "/api/purge", body);
+        assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+        stored.map(|(host, target)| {
+            let answer = proxy.get_with(target, &[("host", host)]);
+            answer.field("cache-status").is_some_and(|status| status.contains("hit"))
+        })
+    };
+    fill();
+    assert_eq!(purge("{\"prefixes\": [\"http://ONE.example:80/shop/\"]}"), [false, true, true]);
+    assert_eq!(purge("{\"hosts\": [\"one.example\"]}"), [false, false, true]);
+    assert_eq!(purge("{\"hosts\": [\"none.example\"]}"), [true, true, true]);
+    assert_eq!(purge("{\"all\": true}"), [false, false, false]);
+    assert_eq!(purge("{\"tags\": [\"none\"]}"), [true, true, true]);
+    for body in
+        ["{\"hosts\": [\"a/b\"]}", "{\"hosts\": [\"\"]}", "{\"prefixes\": [\"/shop/\"]}", "{\"all\": false}"]
+    {
+        assert_eq!(proxy.admin("POST", "/api/purge", body).status, 400, "{body}");
+    }
+}
+
+#[test]
+fn a_wide_purge_wins_over_a_fetch_that_began_before_it() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_, answering| {
+        held.wait()?;
+        answering.reply(200, &[("cache-control", "max-age=60")], "old")
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    let mut early = proxy.client();
+    early.send(&rig::http::head("GET", "/a", "h", &[], b"")).unwrap();
+    origin.wait_for(1);
+    assert_eq!(proxy.admin("POST", "/api/purge", "{\"hosts\": [\"h\"]}").status, 200);
+    gate.open();
+    assert_eq!(early.response("GET").unwrap().text(), "old");
+    let after = proxy.get_with("/a", &[("host", "h")]);
+    assert!(!after.field("cache-status").unwrap().contains("hit"), "{after:?}");
+    assert_eq!(origin.count(), 2);
+}

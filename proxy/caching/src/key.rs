@@ -36,3 +36,15 @@ impl<'a> KeyWriter<'a> {
         self.buffer.extend_from_slice(part);
     }
 }
+
+/// Host and target of a key that [`KeyWriter`] wrote; `None` for anything else.
+pub fn host_and_target(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (host, rest) = first_part(key.get(1..)?)?;
+    let (target, _) = first_part(rest)?;
+    Some((host, target))
+}
+
+fn first_part(parts: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = parts.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
+}

@@ -1,6 +1,6 @@
 //! The cache key: what shares, and what must not.
 
-use caching::key::{KeyWriter, MethodClass};
+use caching::key::{KeyWriter, MethodClass, host_and_target};
 
 fn key(host: &str, target: &str, parts: &[&str]) -> Vec<u8> {
     let mut buffer = b"left over".to_vec();
@@ -42,4 +42,15 @@ fn no_delimiter_can_be_injected() {
     check_differ(("h", "/a?b", &["c"]), ("h", "/a", &["?b", "c"]));
     check_differ(("h", "/a\0\0\0", &[]), ("h", "/a", &["\0\0\0"]));
     check_differ(("h", "/a", &["\u{1}\0\0\0b"]), ("h", "/a", &["", "b"]));
+}
+
+#[test]
+fn host_and_target_are_read_back() {
+    let mut buffer = Vec::new();
+    KeyWriter::begin(&mut buffer, MethodClass::Get, "h.example", "/a?b").part(b"tenant");
+    assert_eq!(host_and_target(&buffer), Some((b"h.example".as_slice(), b"/a?b".as_slice())));
+    for end in 0..buffer.len() - 6 - 4 {
+        assert_eq!(host_and_target(&buffer[..end]), None, "{end}");
+    }
+    assert_eq!(host_and_target(b"G\xff\xff\xff\xffx"), None);
 }
