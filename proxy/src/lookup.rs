@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use caching::reuse::{Reuse, Standing, reuse};
+use caching::{
+    reuse::{Reuse, Standing, reuse},
+    vary::select,
+};
 
 use crate::{
     arriving::Reader,
@@ -40,7 +43,7 @@ pub fn stored(worker: &Worker, request: &Request, plan: &Plan) -> Found {
     let Some(variants) = worker.proxy.memory.variants(&plan.key) else {
         return Found::Forward { why: Forward::UriMiss, stale: None };
     };
-    let selected = variants.iter().find(|stored| stored.selecting.matches(&request.fields));
+    let selected = select(variants.iter(), |stored| &stored.selecting, &request.fields);
     let Some(stored) = selected else { return Found::Forward { why: Forward::VaryMiss, stale: None } };
     judge(worker, plan, stored)
 }
