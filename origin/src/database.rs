@@ -233,7 +233,9 @@ impl Database {
         let both = future::join(session.client.query_one(&session.stamp, &[]), rows);
         let Ok((stamp, rows)) = timeout(self.statement_timeout + PATIENCE, both).await else {
             session.abandon("no answer in time");
-            return Err(RunError::Elsewhere(Error::TooLong));
+            // The last resort was asked: another of its connections would take as long.
+            let is_last = &*session.server == "primary";
+            return Err(if is_last { RunError::Final } else { RunError::Elsewhere }(Error::TooLong));
         };
         let stamp = stamp
             .and_then(|row| row.try_get::<_, String>(0))

@@ -9,6 +9,7 @@ use std::{
     net::SocketAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     thread::JoinHandle,
     time::Duration,
 };
@@ -18,7 +19,7 @@ use hyper_util::rt::TokioTimer;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 
@@ -150,29 +151,39 @@ async fn accept(
     permits: Arc<Semaphore>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let serve_one = |stream, client: SocketAddr, permit: OwnedSemaphorePermit, stopping| {
+        let (worker, limits) = (Rc::clone(&worker), limits.clone());
+        tokio::task::spawn_local(async move {
+            connection(worker, stream, client, limits, stopping).await;
+            drop(permit);
+        });
+    };
     loop {
         // With no permit left, new connections wait in the kernel's queue.
         let accepted = tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
+            _ = stopping.wait_for(|stop| *stop) => break,
             accepted = async {
                 let permit = Arc::clone(&permits).acquire_owned().await;
                 (permit, listener.accept().await)
             } => accepted,
         };
         match accepted {
-            (Ok(permit), Ok((stream, client))) => {
-                let (worker, stopping, limits) = (Rc::clone(&worker), stopping.clone(), limits.clone());
-                tokio::task::spawn_local(async move {
-                    connection(worker, stream, client, limits, stopping).await;
-                    drop(permit);
-                });
-            }
+            (Ok(permit), Ok((stream, client))) => serve_one(stream, client, permit, stopping.clone()),
             (_, Err(error)) => {
                 tracing::warn!("accept: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             (Err(_closed), Ok(_)) => return,
         }
+    }
+    // Those whose connection the kernel has made already were told that they are heard.
+    while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+        let waiting = std::future::poll_fn(|context| match listener.poll_accept(context) {
+            Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
+            Poll::Pending => Poll::Ready(None),
+        });
+        let Some((stream, client)) = waiting.await else { break };
+        serve_one(stream, client, permit, stopping.clone());
     }
 }
 

@@ -28,6 +28,8 @@ use crate::{
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Connections at one time; an operator and a few scrapers need no more.
 const MAX_CONNECTIONS: usize = 64;
+/// Short: connections are few, and one that stalls must not keep a purge out.
+const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const HEAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What the admin listener speaks about.
@@ -205,7 +207,11 @@ impl AdminService {
     /// Everything is checked before anything is purged: one bad URL purges nothing.
     async fn purge(&self, body: Incoming) -> Result<PurgeAnswer, (StatusCode, String)> {
         let bad = |why: String| (StatusCode::BAD_REQUEST, format!("{why}\n"));
-        let bytes = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        let collecting = Limited::new(body, MAX_BODY_BYTES).collect();
+        let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, collecting).await else {
+            return Err((StatusCode::REQUEST_TIMEOUT, "the purge did not come in time\n".to_owned()));
+        };
+        let bytes = match collected {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
                 let why = format!("a purge is at most {MAX_BODY_BYTES} bytes; send several\n");
@@ -222,7 +228,11 @@ impl AdminService {
             return Err(bad("nothing to purge: name tags, urls, prefixes or hosts, or say all".to_owned()));
         }
         if let Some(tag) = wanted.tags.iter().find(|tag| !caching::tags::is_tag(tag.as_bytes())) {
-            return Err(bad(format!("{tag:?} is not a tag: visible ASCII without commas")));
+            let shown: String = tag.chars().take(64).collect();
+            let most = caching::tags::MAX_TAG_BYTES;
+            return Err(bad(format!(
+                "{shown:?} is not a tag: 1 to {most} bytes of visible ASCII without commas"
+            )));
         }
         let targets = |urls: &[String]| {
             let parsed =

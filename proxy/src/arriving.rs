@@ -17,7 +17,7 @@ use http_body::Frame;
 use crate::error::Error;
 
 /// How far the fetch may run ahead of the slowest reader once the body is not kept any more.
-const WINDOW_BYTES: usize = 1024 * 1024;
+const WINDOW_BYTES: usize = 128 * 1024;
 
 #[derive(Debug, Default)]
 pub struct Arriving {

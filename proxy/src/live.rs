@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -209,12 +210,17 @@ fn prepare_one<'c>(
 }
 
 fn read_component(path: &Path) -> Result<Vec<u8>, std::io::Error> {
-    let size_bytes = std::fs::metadata(path)?.len();
-    if size_bytes > MAX_COMPONENT_BYTES {
-        let text = format!("{size_bytes} bytes; at most {MAX_COMPONENT_BYTES} are read");
+    // Looked at before it is opened: to open a pipe is to wait for its other end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("is not a regular file"));
+    }
+    let mut wasm = Vec::new();
+    std::fs::File::open(path)?.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut wasm)?;
+    if wasm.len() as u64 > MAX_COMPONENT_BYTES {
+        let text = format!("is larger than {MAX_COMPONENT_BYTES} bytes");
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text));
     }
-    std::fs::read(path)
+    Ok(wasm)
 }
 
 /// Validates everything a run would, without running.

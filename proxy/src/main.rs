@@ -32,8 +32,12 @@ impl Exit {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let more = error.to_string();
+            // Some name their cause in their own text.
+            if !text.contains(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
             cause = error.source();
         }
         Exit(1, text)
@@ -107,7 +111,10 @@ fn serve(wanted: &Serve) -> Result<(), Exit> {
         .enable_all()
         .build()
         .map_err(|error| Exit::failed(&error))?;
-    runtime.block_on(run(proxy, file))
+    let done = runtime.block_on(run(proxy, file));
+    // A reload that hangs on a file must not hold up the end.
+    runtime.shutdown_background();
+    done
 }
 
 /// Serves until SIGTERM or SIGINT, then drains; a second one ends at once.
@@ -142,8 +149,8 @@ async fn run(proxy: Arc<Proxy>, file: Option<PathBuf>) -> Result<(), Exit> {
         tokio::select! {
             _ = hangup.recv() => {
                 let reloader = Arc::clone(&reloader);
-                // Its result is logged, and kept for the status.
-                let _ = tokio::task::spawn_blocking(move || reloader.reload().is_ok()).await;
+                // Its result is logged, and kept for the status; signals go on being heard meanwhile.
+                drop(tokio::task::spawn_blocking(move || reloader.reload().is_ok()));
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,

@@ -21,13 +21,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub struct Reloader {
     proxy: Arc<Proxy>,
     file: Option<PathBuf>,
-    /// Also held while reloading, so that reloads happen one after the other.
+    /// Held while reloading, so that reloads happen one after the other. Compiling takes long: nobody else waits for it.
+    reloading: Mutex<()>,
+    /// Held for moments only.
     last: Mutex<Last>,
 }
 
 #[derive(Default)]
 struct Last {
     failure: Option<String>,
+    /// The file and the components that it named when it was last read, whether it was accepted or not.
+    watched: Vec<PathBuf>,
+    /// As they were before they were read: an edit made meanwhile is seen as one.
     seen: Vec<Option<Print>>,
 }
 
@@ -67,8 +72,12 @@ pub fn lines<T: ToString>(faults: &[T]) -> String {
 
 impl Reloader {
     pub fn new(proxy: Arc<Proxy>, file: Option<PathBuf>) -> Reloader {
-        let seen = file.as_deref().map(|file| prints(&proxy, file)).unwrap_or_default();
-        Reloader { proxy, file, last: Mutex::new(Last { failure: None, seen }) }
+        let mut last = Last::default();
+        if let Some(file) = &file {
+            last.watched = watched(file, &proxy.live().config);
+            last.seen = prints(&last.watched);
+        }
+        Reloader { proxy, file, reloading: Mutex::default(), last: Mutex::new(last) }
     }
 
     pub fn file(&self) -> Option<&Path> {
@@ -82,11 +91,11 @@ impl Reloader {
 
     /// Takes as long as compiling the policies does: call it where blocking is allowed.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
-        let mut last = self.lock();
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.replace();
         match &result {
             Ok(reloaded) => {
-                last.failure = None;
+                self.lock().failure = None;
                 tracing::info!(generation = reloaded.generation, changes = ?reloaded.changes, "configuration reloaded");
                 for text in reloaded.needs_restart.iter().chain(&reloaded.warnings) {
                     tracing::warn!("{text}");
@@ -94,19 +103,27 @@ impl Reloader {
             }
             Err(error) => {
                 self.proxy.reload_failures.fetch_add(1, Ordering::Relaxed);
-                last.failure = Some(error.to_string());
+                self.lock().failure = Some(error.to_string());
                 tracing::error!("the configuration was refused, the old one goes on serving:\n{error}");
             }
-        }
-        if let Some(file) = &self.file {
-            last.seen = prints(&self.proxy, file);
         }
         result
     }
 
     fn replace(&self) -> Result<Reloaded, ReloadError> {
         let file = self.file.as_deref().ok_or(ReloadError::NoFile)?;
+        self.look_at_what_is_watched();
         let config = Config::load(file)?;
+        {
+            // Components are read after this look, so one that is replaced meanwhile is read once more.
+            let mut last = self.lock();
+            let file_as_read = last.seen.first().cloned().flatten();
+            last.watched = watched(file, &config);
+            last.seen = prints(&last.watched);
+            if let Some(first) = last.seen.first_mut() {
+                *first = file_as_read;
+            }
+        }
         let old = self.proxy.live();
         let mut changes = old.config.describe_changes(&config);
         let needs_restart = old.config.needs_restart(&config);
@@ -116,6 +133,11 @@ impl Reloader {
         Ok(Reloaded { generation: new.generation, changes, needs_restart, warnings })
     }
 
+    fn look_at_what_is_watched(&self) {
+        let mut last = self.lock();
+        last.seen = prints(&last.watched);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,18 +145,25 @@ impl Reloader {
     /// Watches the configuration and the components it names; reloads when they changed and have been still for
     /// one look, so that a file is not read while it is being written.
     pub async fn watch(self: Arc<Self>) {
-        let Some(file) = self.file.clone() else { return };
+        if self.file.is_none() {
+            return;
+        }
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let mut before = self.lock().seen.clone();
+        let mut reloading: Option<tokio::task::JoinHandle<bool>> = None;
         loop {
             looks.tick().await;
-            let now = prints(&self.proxy, &file);
+            if reloading.as_ref().is_some_and(|reload| !reload.is_finished()) {
+                continue;
+            }
+            let watched = self.lock().watched.clone();
+            let now = prints(&watched);
             let is_still = now == before;
             before = now;
             if is_still && before != self.lock().seen {
                 let reloader = Arc::clone(&self);
                 // Its result is logged, and kept for the status.
-                let _ = tokio::task::spawn_blocking(move || reloader.reload().is_ok()).await;
+                reloading = Some(tokio::task::spawn_blocking(move || reloader.reload().is_ok()));
             }
         }
     }
@@ -156,11 +185,14 @@ fn new_components(old: &Live, new: &Live) -> Vec<String> {
     changed.collect()
 }
 
-fn prints(proxy: &Proxy, file: &Path) -> Vec<Option<Print>> {
-    let live = proxy.live();
-    let components =
-        live.config.routes.iter().filter_map(|route| route.policy.as_ref()).map(|policy| &*policy.component);
-    std::iter::once(file).chain(components).map(print).collect()
+/// The file, then the components that it names.
+fn watched(file: &Path, config: &Config) -> Vec<PathBuf> {
+    let components = config.routes.iter().filter_map(|route| Some(route.policy.as_ref()?.component.clone()));
+    std::iter::once(file.to_owned()).chain(components).collect()
+}
+
+fn prints(files: &[PathBuf]) -> Vec<Option<Print>> {
+    files.iter().map(|file| print(file)).collect()
 }
 
 fn print(file: &Path) -> Option<Print> {

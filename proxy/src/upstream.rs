@@ -27,7 +27,7 @@ use connection::Connection;
 use crate::{
     clock::Stopwatch,
     config::{self, Server},
-    error::Error,
+    error::{Error, Side},
     observe::metrics::UpstreamMetrics,
 };
 
@@ -58,7 +58,7 @@ impl Upstream {
     /// sent, or if it has no body and may be repeated.
     pub async fn send(&self, head: UpstreamHead, body: RequestBody) -> Result<Response<UpstreamBody>, Error> {
         let result = self.send_to_some(head, body).await;
-        if result.is_err() {
+        if result.as_ref().is_err_and(|error| error.side() == Side::Upstream) {
             self.metrics.failures.fetch_add(1, Ordering::Relaxed);
         }
         result
@@ -129,6 +129,9 @@ impl Upstream {
                     return Err(Error::RequestBodyTooLarge { limit_bytes });
                 }
                 Some(Failure::Stalled { after_ms }) => return Err(Error::RequestBodyTimeout { after_ms }),
+                Some(Failure::Broken) => {
+                    return Err(Error::HttpRequestError("the request body is malformed or ended early"));
+                }
                 None => (),
             }
             request = match refused.take_message() {

@@ -79,3 +79,34 @@ fn reloads_under_load_drop_nothing() {
         }
     });
 }
+
+#[test]
+fn a_component_that_appears_later_is_noticed() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let built = rig::policies::build().unwrap_or_else(|error| panic!("{error}"));
+    let late = std::env::temp_dir().join(format!("larder-late-{}.wasm", std::process::id()));
+    let with = |route: &str| config(&origin, &format!("[[route]]\nname = \"all\"\n{route}"));
+    let proxy = Proxy::with_config(&with(""));
+    proxy.write_config(&with(&format!("policy = {{ component = \"{}\" }}", late.display())));
+    assert_eq!(proxy.admin("POST", "/api/reload", "").status, 422);
+    std::fs::copy(built.join("answer.wasm"), &late).unwrap();
+    wait::until("the policy to answer", || {
+        proxy.get("/a").field("cache-status") == Some("larder; fwd=request; detail=policy")
+    });
+    std::fs::remove_file(late).unwrap();
+}
+
+#[test]
+fn what_is_no_file_is_no_component() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    for path in ["/dev/zero", "/tmp"] {
+        proxy.write_config(&config(
+            &origin,
+            &format!("[[route]]\nname = \"all\"\npolicy = {{ component = \"{path}\" }}"),
+        ));
+        let refused = proxy.admin("POST", "/api/reload", "");
+        assert_eq!(refused.status, 422);
+        assert!(refused.text().contains("is not a regular file"), "{}", refused.text());
+    }
+}

@@ -259,3 +259,24 @@ fn what_a_client_wants_nobody_to_store_is_not_stored() {
     }
     assert_eq!((origin.count(), proxy.shared.memory.len()), (2, 0));
 }
+
+#[test]
+fn a_body_with_broken_framing_is_the_clients_fault() {
+    let origin = Origin::fixed(200, &[], "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    for body in ["ZZ\r\nhello", "5\rhello", "fffffffffffffffff\r\nx"] {
+        let mut client = proxy.client();
+        client
+            .send(
+                format!("POST /a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n{body}").as_bytes(),
+            )
+            .unwrap();
+        assert_eq!(client.response("POST").unwrap().status, 400, "{body:?}");
+    }
+    assert!(
+        proxy
+            .admin("GET", "/metrics", "")
+            .text()
+            .contains("larder_upstream_failures_total{upstream=\"app\"} 0")
+    );
+}

@@ -60,8 +60,14 @@ impl Upload {
 /// Why a client's body did not reach its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    TooLarge { limit_bytes: u64 },
-    Stalled { after_ms: u128 },
+    TooLarge {
+        limit_bytes: u64,
+    },
+    Stalled {
+        after_ms: u128,
+    },
+    /// Its framing is wrong, or it ended early.
+    Broken,
 }
 
 /// How long may pass between two pieces of a body.
@@ -136,9 +142,13 @@ impl http_body::Body for RequestBody {
                         upload.fail(Failure::Stalled { after_ms: patience.limit.as_millis() });
                         Some(Err(error))
                     }),
-                    ended => {
+                    Poll::Ready(Some(Err(error))) => {
+                        upload.fail(Failure::Broken);
+                        Poll::Ready(Some(Err(error)))
+                    }
+                    Poll::Ready(None) => {
                         upload.is_over.set(true);
-                        ended
+                        Poll::Ready(None)
                     }
                 }
             }
