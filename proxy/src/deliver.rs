@@ -177,7 +177,7 @@ fn finish(
             Body::Whole(whole) if may_be_304 && request.fields.contains_key(RANGE) => {
                 part(request, &mut fields, whole.unwrap_or_default())
             }
-            body => (status, body),
+            body @ (Body::Whole(_) | Body::Arriving(_) | Body::Upstream(_)) => (status, body),
         }
     };
     let mut response = Response::new(body);
