@@ -14,6 +14,8 @@ use std::{
 
 /// How long a program may take to say what is waited for: a cold machine with both cores busy.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the last lines of a program that has ended may be on their way.
+const LAST_LINES: Duration = Duration::from_secs(5);
 /// Lines kept for the message when something goes wrong.
 const LOG_LINES: usize = 400;
 
@@ -132,32 +134,36 @@ impl Process {
         self.wait()
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended and all that it said is in the log.
     pub fn wait(&mut self) -> Result<ExitStatus, ProcessError> {
         let waited = self.child.wait();
-        waited.map_err(|source| ProcessError::Control {
+        let status = waited.map_err(|source| ProcessError::Control {
             what: "wait for",
             program: self.name.clone(),
             source,
-        })
+        })?;
+        // Its last lines may still be in the pipes. A child of its own may hold these open: then what is there will do.
+        self.wait_for_outputs(now() + LAST_LINES);
+        Ok(status)
+    }
+
+    /// Whether both outputs have come to their end, which they do when it ends.
+    fn wait_for_outputs(&self, deadline: Instant) -> bool {
+        let mut state = self.log.lock();
+        while state.open > 0 {
+            let left = deadline.saturating_duration_since(now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.log.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Asks it to stop and waits for that; kills it when it takes longer than a patient operator would wait.
     pub fn stop(&mut self) -> Result<ExitStatus, ProcessError> {
         self.signal("TERM")?;
-        let deadline = deadline();
-        let mut state = self.log.lock();
-        // Both pipes close when it ends.
-        while state.open > 0 {
-            let left = deadline.saturating_duration_since(now());
-            if left.is_zero() {
-                drop(state);
-                return self.kill();
-            }
-            state = self.log.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        drop(state);
-        self.wait()
+        if self.wait_for_outputs(deadline()) { self.wait() } else { self.kill() }
     }
 
     pub fn has_ended(&mut self) -> bool {
@@ -207,4 +213,19 @@ fn deadline() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "only bounds how long is waited for another process")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_said_last_is_there_when_it_has_ended() {
+        for _ in 0..50 {
+            let mut process =
+                Process::start("sh", Command::new("sh").args(["-c", "echo first; echo last"])).unwrap();
+            assert!(process.wait().unwrap().success());
+            assert_eq!(process.log(), "  first\n  last\n");
+        }
+    }
 }
