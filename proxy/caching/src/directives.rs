@@ -16,6 +16,17 @@ use http::{
 pub struct RequestDirectives {
     pub no_store: bool,
     pub only_if_cached: bool,
+    pub no_cache: bool,
+    pub max_age: Option<Duration>,
+    pub max_stale: Option<MaxStale>,
+    pub min_fresh: Option<Duration>,
+}
+
+/// How stale a response the client still takes (section 5.2.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxStale {
+    Any,
+    Limit(Duration),
 }
 
 /// Directives of a response that a shared cache looks at.
@@ -28,6 +39,9 @@ pub struct ResponseDirectives {
     pub must_revalidate: bool,
     pub proxy_revalidate: bool,
     pub must_understand: bool,
+    pub immutable: bool,
+    /// These come from a field that is meant for this cache (RFC 9213): `Expires` says nothing beside them.
+    pub is_targeted: bool,
     pub max_age: Option<Duration>,
     pub s_maxage: Option<Duration>,
     pub stale_while_revalidate: Option<Duration>,
@@ -37,14 +51,48 @@ pub struct ResponseDirectives {
 impl RequestDirectives {
     pub fn of(fields: &HeaderMap) -> RequestDirectives {
         let mut directives = RequestDirectives::default();
-        for (name, _) in fields.get_all(CACHE_CONTROL).iter().flat_map(parts) {
-            if name.eq_ignore_ascii_case(b"no-store") {
-                directives.no_store = true;
-            } else if name.eq_ignore_ascii_case(b"only-if-cached") {
-                directives.only_if_cached = true;
-            }
+        for (name, argument) in fields.get_all(CACHE_CONTROL).iter().flat_map(parts) {
+            directives.take(name, argument);
+        }
+        //= https://www.rfc-editor.org/rfc/rfc7234#section-5.4
+        //# When the Cache-Control header field is not present in a request,
+        //# caches MUST consider the no-cache request pragma-directive as having
+        //# the same effect as if "Cache-Control: no-cache" were present
+        // RFC 9111 deprecates it in its own section 5.4, but browsers and tools still send it.
+        if !fields.contains_key(CACHE_CONTROL) {
+            directives.no_cache = has_pragma_no_cache(fields);
         }
         directives
+    }
+
+    fn take(&mut self, name: &[u8], argument: Argument<'_>) {
+        let number = argument.delta_seconds();
+        if name.eq_ignore_ascii_case(b"no-store") {
+            self.no_store = true;
+        } else if name.eq_ignore_ascii_case(b"only-if-cached") {
+            self.only_if_cached = true;
+        } else if name.eq_ignore_ascii_case(b"no-cache") {
+            self.no_cache = true;
+        } else if name.eq_ignore_ascii_case(b"max-age") {
+            // Of two, the one that asks for more. What cannot be read asks for validation, as zero does.
+            let max_age = number.unwrap_or(Duration::ZERO);
+            self.max_age = Some(self.max_age.map_or(max_age, |other| other.min(max_age)));
+        } else if name.eq_ignore_ascii_case(b"min-fresh") {
+            self.min_fresh = self.min_fresh.max(number);
+        } else if name.eq_ignore_ascii_case(b"max-stale") {
+            // The only one that permits something: what cannot be read permits nothing, of two the lesser counts.
+            let limit = match (argument, number) {
+                (Argument::None, _) => Some(MaxStale::Any),
+                (Argument::Value(_) | Argument::Malformed, limit) => limit.map(MaxStale::Limit),
+            };
+            self.max_stale = match (self.max_stale, limit) {
+                (Some(MaxStale::Limit(one)), Some(MaxStale::Limit(other))) => {
+                    Some(MaxStale::Limit(one.min(other)))
+                }
+                (Some(MaxStale::Any) | None, Some(limit)) => Some(limit),
+                (known, Some(MaxStale::Any) | None) => known,
+            };
+        }
     }
 }
 
@@ -57,11 +105,7 @@ impl ResponseDirectives {
         // In a response `Pragma` means nothing by the RFC (section 5.4). But an origin that sends it without any
         // `Cache-Control` is an old one, and what it wants is plain.
         if !fields.contains_key(CACHE_CONTROL) {
-            directives.no_cache = fields
-                .get_all(PRAGMA)
-                .iter()
-                .flat_map(|line| list_members(line.as_bytes()))
-                .any(|member| member.eq_ignore_ascii_case(b"no-cache"));
+            directives.no_cache = has_pragma_no_cache(fields);
         }
         directives
     }
@@ -78,6 +122,10 @@ impl ResponseDirectives {
             // These two permit something. With an argument, which they do not have, who knows what.
             b"public" => self.public |= argument == Argument::None,
             b"must-understand" => self.must_understand |= argument == Argument::None,
+            //= https://www.rfc-editor.org/rfc/rfc8246#section-2
+            //# The immutable extension takes no arguments.  If any arguments are
+            //# present, they have no meaning
+            b"immutable" => self.immutable = true,
             b"max-age" => restrict(&mut self.max_age, argument),
             b"s-maxage" => restrict(&mut self.s_maxage, argument),
             b"stale-while-revalidate" => restrict(&mut self.stale_while_revalidate, argument),
@@ -99,24 +147,28 @@ fn restrict(slot: &mut Option<Duration>, argument: Argument<'_>) {
     //# Caches are encouraged to consider
     //# responses that have invalid freshness information (e.g., a max-age
     //# directive with non-integer content) to be stale.
-    let value = match argument {
-        Argument::Value(text) => delta_seconds(text).unwrap_or(Duration::ZERO),
-        Argument::None | Argument::Malformed => Duration::ZERO,
-    };
+    let value = argument.delta_seconds().unwrap_or(Duration::ZERO);
     *slot = match *slot {
         Some(first) if first != value => Some(Duration::ZERO),
         _ => Some(value),
     };
 }
 
+/// `Pragma: no-cache`, which counts where there is no `Cache-Control`.
+fn has_pragma_no_cache(fields: &HeaderMap) -> bool {
+    let mut members = fields.get_all(PRAGMA).iter().flat_map(|line| list_members(line.as_bytes()));
+    members.any(|member| member.eq_ignore_ascii_case(b"no-cache"))
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9111#section-1.2.2
+//# If a cache receives a delta-seconds value greater than the greatest
+//# integer it can represent, or if any of its subsequent calculations
+//# overflows, the cache MUST consider the value to be 2147483648 (2^31)
+//# or the greatest positive integer it can conveniently represent.
+pub(crate) const LONGEST_S: u64 = 1 << 31;
+
 /// Delta-seconds (RFC 9111 section 1.2.2): digits alone; what is too large to count is very long.
 pub(crate) fn delta_seconds(text: &[u8]) -> Option<Duration> {
-    //= https://www.rfc-editor.org/rfc/rfc9111#section-1.2.2
-    //# If a cache receives a delta-seconds value greater than the greatest
-    //# integer it can represent, or if any of its subsequent calculations
-    //# overflows, the cache MUST consider the value to be 2147483648 (2^31)
-    //# or the greatest positive integer it can conveniently represent.
-    const LONGEST_S: u64 = 1 << 31;
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -134,6 +186,16 @@ enum Argument<'v> {
     Value(&'v [u8]),
     /// Something is there that the grammar does not have, such as a blank beside the equals sign.
     Malformed,
+}
+
+impl Argument<'_> {
+    /// The number it is; `None` if it is none.
+    fn delta_seconds(self) -> Option<Duration> {
+        match self {
+            Argument::Value(text) => delta_seconds(text),
+            Argument::None | Argument::Malformed => None,
+        }
+    }
 }
 
 /// The directives of one field line.

@@ -1,4 +1,5 @@
-//! Fields that belong to one connection (RFC 9110 section 7.6.1) and fields that are meant for caches alone.
+//! Fields that belong to one connection (RFC 9110 section 7.6.1), fields that are meant for caches alone, and fields
+//! that have no place in trailers (section 6.5.1).
 
 use http::{
     HeaderMap, HeaderName,
@@ -18,6 +19,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 const LARDER_VERSION: HeaderName = HeaderName::from_static("larder-version");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const LARDER_CACHE_CONTROL: HeaderName = HeaderName::from_static("larder-cache-control");
 
 const HOP_BY_HOP: [HeaderName; 10] = [
@@ -114,11 +116,72 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
+/// What an origin says to this cache and no client needs to know.
+pub fn is_internal(name: &HeaderName) -> bool {
+    [CACHE_TAG, SURROGATE_KEY, LARDER_VERSION, LARDER_CACHE_CONTROL].contains(name)
+}
+
 /// Removes what an origin says to this cache and no client needs to know: tags, stamps, own directives.
 pub fn remove_internal(fields: &mut HeaderMap) {
     for name in [CACHE_TAG, SURROGATE_KEY, LARDER_VERSION, LARDER_CACHE_CONTROL] {
         fields.remove(name);
     }
+}
+
+/// Removes from a trailer section what has no place there; what is left are checksums, signatures, timings, statuses
+/// such as `grpc-status`. The rest goes on as trailers, and never into a header section.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
+    //# A recipient MUST NOT merge a trailer field into a header section
+    //# unless the recipient understands the corresponding header field
+    //# definition and that definition explicitly permits and defines how
+    //# trailer field values can be safely merged.
+    //
+    // We do not; but somebody behind us may. So nothing goes on that would do harm if it were taken for a header field.
+    remove_hop_by_hop(trailers);
+    let refused: Vec<HeaderName> =
+        trailers.keys().filter(|name| !is_fit_for_trailers(name)).cloned().collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+}
+
+/// `ETag`, `Accept-Ranges` and `Authentication-Info` are fit: their definitions allow it (RFC 9110 sections 8.8.3, 14.3
+/// and 11.6.3).
+fn is_fit_for_trailers(name: &HeaderName) -> bool {
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
+    //# Many fields cannot be processed outside the header section because
+    //# their evaluation is necessary prior to receiving the content, such as
+    //# those that describe message framing, routing, authentication, request
+    //# modifiers, response controls, or content format.
+    const PREFIXES: [&str; 7] = [
+        "access-control-", // which scripts may read it
+        "content-",        // framing and format, and policies for a browser
+        "if-",             // request modifiers
+        "larder-",         // what an origin says to this cache
+        "proxy-",          // framing and authentication
+        "sec-",            // who asks, and for what
+        "x-forwarded-",    // routing
+    ];
+    let is_refused = matches!(
+        name.as_str(),
+        // Framing, routing.
+        "connection" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "keep-alive" | "host" | "forwarded"
+            | "max-forwards" | "expect" | "http2-settings" | "via" | "x-original-url" | "x-rewrite-url"
+            | "x-http-method-override" | "x-real-ip"
+            // Authentication.
+            | "authorization" | "www-authenticate" | "cookie" | "set-cookie"
+            // Request modifiers.
+            | "accept" | "accept-charset" | "accept-encoding" | "accept-language" | "range" | "early-data" | "origin"
+            // Response controls, caching first.
+            | "cache-control" | "cdn-cache-control" | "surrogate-control" | "pragma" | "age" | "expires" | "date"
+            | "last-modified" | "vary" | "warning" | "cache-tag" | "surrogate-key" | "cache-groups"
+            | "cache-group-invalidation" | "no-vary-search" | "cache-status" | "location" | "retry-after" | "refresh"
+            | "clear-site-data" | "strict-transport-security" | "alt-svc" | "x-frame-options" | "status"
+    );
+    // A checksum is what trailers are for (RFC 9530).
+    *name == CONTENT_DIGEST
+        || (!is_refused && !PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix)))
 }
 
 #[cfg(test)]

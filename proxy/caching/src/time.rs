@@ -56,6 +56,11 @@ impl Timestamp {
         self.0 / 1000
     }
 
+    /// The time that lies so long before this one.
+    pub const fn less(self, age: Age) -> Timestamp {
+        Timestamp(self.0.saturating_sub(age.0))
+    }
+
     /// How long ago `earlier` was; zero if it lies ahead.
     pub const fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -117,6 +122,10 @@ impl FreshnessLifetime {
 
     pub fn from_duration(duration: Duration) -> FreshnessLifetime {
         FreshnessLifetime(saturating_ms(duration))
+    }
+
+    pub const fn as_duration(self) -> Duration {
+        Duration::from_millis(self.0)
     }
 
     /// What is left of the lifetime at this age; `Err` holds how far it is past.

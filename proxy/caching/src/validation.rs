@@ -3,12 +3,12 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MATCH,
-        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
+        AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
     },
 };
 
-use crate::{fields::remove_hop_by_hop, time::Timestamp};
+use crate::{fields::remove_hop_by_hop, storable::is_about_one_request, time::Timestamp};
 
 /// Whether a response can be validated later.
 pub fn has_validator(fields: &HeaderMap) -> bool {
@@ -109,11 +109,13 @@ pub(crate) fn opaque_tag(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// What a 304 does not change. The stored body is what it is, and a `Content-Type` that an origin puts on every
-/// answer must not turn it into something that a browser runs. A cookie in a 304 is for the one client whose
-/// request it answers.
-const NOT_UPDATED: [HeaderName; 5] =
-    [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE];
+//= https://www.rfc-editor.org/rfc/rfc9111#section-3.2
+//# Caches in this situation MAY omit these header fields from updating stored
+//# responses on an exceptional basis but SHOULD limit such omission to
+//# those fields necessary to ensure integrity of the stored response.
+/// What a 304 does not change: how the bytes of the stored body are to be read. And a cookie in a 304 is for the one client
+/// whose request it answers.
+const NOT_UPDATED: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE];
 
 /// The stored fields after a 304 (section 3.2): what it brings replaces what was stored, save what describes
 /// the stored body itself. The result has no `Date` and no `Age` but those of the 304; without them, it counts from
@@ -141,4 +143,55 @@ pub fn freshened(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
         }
     }
     fields
+}
+
+/// What the answer to a HEAD means for a stored response to GET.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadVerdict {
+    /// It is about the stored response: freshen that with its fields.
+    Freshen,
+    /// The stored response is not what a GET would bring now.
+    Invalidate,
+    /// It says nothing of the stored response.
+    Ignore,
+}
+
+/// Holds the answer to a HEAD against the stored response that the request selected. `stored_length`: of its body.
+pub fn freshened_by_head(
+    stored: &HeaderMap,
+    stored_length: Option<u64>,
+    status: StatusCode,
+    fields: &HeaderMap,
+) -> HeadVerdict {
+    if status.is_server_error() || is_about_one_request(status) {
+        return HeadVerdict::Ignore;
+    }
+    //= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.5
+    //# When a cache makes an inbound HEAD request for a target URI and
+    //# receives a 200 (OK) response, the cache SHOULD update or invalidate
+    //# each of its stored GET responses that could have been chosen for that
+    //# request (see Section 4.1).
+    if status != StatusCode::OK {
+        return HeadVerdict::Invalidate;
+    }
+    //= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.5
+    //# For each of the stored responses that could have been chosen, if the
+    //# stored response and HEAD response have matching values for any
+    //# received validator fields (ETag and Last-Modified) and, if the HEAD
+    //# response has a Content-Length header field, the value of Content-
+    //# Length matches that of the stored response, the cache SHOULD update
+    //# the stored response as described below; otherwise, the cache SHOULD
+    //# consider the stored response to be stale.
+    let is_same = |name: &HeaderName| fields.get(name).is_none_or(|new| stored.get(name) == Some(new));
+    let length =
+        fields.get(CONTENT_LENGTH).map(|value| value.to_str().ok().and_then(|text| text.parse::<u64>().ok()));
+    let has_length = match (length, stored_length) {
+        (None, _) => true,
+        (Some(length), stored) => length.is_some() && length == stored,
+    };
+    if is_same(&ETAG) && is_same(&LAST_MODIFIED) && has_length {
+        HeadVerdict::Freshen
+    } else {
+        HeadVerdict::Invalidate
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use caching::directives::{RequestDirectives, ResponseDirectives};
+use caching::directives::{MaxStale, RequestDirectives, ResponseDirectives};
 use http::{HeaderMap, HeaderValue, header::CACHE_CONTROL};
 
 use super::fields;
 
 /// The directives that were understood, as one line: `max-age=60 private`.
-fn text_of(directives: &ResponseDirectives) -> String {
+pub(super) fn text_of(directives: &ResponseDirectives) -> String {
     let mut text = String::new();
     let numbers = [
         ("max-age", directives.max_age),
@@ -29,6 +29,8 @@ fn text_of(directives: &ResponseDirectives) -> String {
         ("must-revalidate", directives.must_revalidate),
         ("proxy-revalidate", directives.proxy_revalidate),
         ("must-understand", directives.must_understand),
+        ("immutable", directives.immutable),
+        ("(targeted)", directives.is_targeted),
     ];
     for (name, _) in flags.iter().filter(|(_, is_set)| *is_set) {
         text.push(' ');
@@ -76,7 +78,7 @@ fn directives_are_read_in_any_case_order_and_number_of_lines() {
 fn what_is_not_known_is_ignored() {
     check("community=\"UCI\", max-age=60", "max-age=60");
     check("max-age-x=60, x-max-age=60, no-stores, =60, max_age=60", "");
-    check("immutable, no-transform, only-if-cached, max-stale=60", "");
+    check("no-transform, only-if-cached, max-stale=60", "");
 }
 
 //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2
@@ -212,22 +214,102 @@ fn pragma_counts_where_there_is_no_cache_control() {
     assert_eq!(of("pragma: no-cache-x"), "");
 }
 
+//= https://www.rfc-editor.org/rfc/rfc8246#section-2
+//= type=test
+//# The immutable extension takes no arguments.  If any arguments are
+//# present, they have no meaning
+#[test]
+fn immutable_is_read_whatever_stands_behind_it() {
+    check("max-age=60, Immutable", "max-age=60 immutable");
+    check("immutable=x, immutable=\"0\"", "immutable");
+}
+
+/// What was understood of a request's `Cache-Control`, as one line: `max-age=5 max-stale no-cache`.
+fn text_of_request(directives: &RequestDirectives) -> String {
+    let mut text = String::new();
+    for (name, value) in [("max-age", directives.max_age), ("min-fresh", directives.min_fresh)] {
+        if let Some(value) = value {
+            let _ = write!(text, " {name}={}", value.as_secs());
+        }
+    }
+    match directives.max_stale {
+        None => (),
+        Some(MaxStale::Any) => text.push_str(" max-stale"),
+        Some(MaxStale::Limit(limit)) => {
+            let _ = write!(text, " max-stale={}", limit.as_secs());
+        }
+    }
+    let flags = [
+        ("no-store", directives.no_store),
+        ("no-cache", directives.no_cache),
+        ("only-if-cached", directives.only_if_cached),
+    ];
+    for (name, _) in flags.iter().filter(|(_, is_set)| *is_set) {
+        text.push(' ');
+        text.push_str(name);
+    }
+    text.trim_start().to_owned()
+}
+
+#[track_caller]
+fn check_request(request: &str, expected: &str) {
+    assert_eq!(text_of_request(&RequestDirectives::of(&fields(request))), expected, "{request}");
+}
+
 //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1
 //= type=test
 //# This section defines cache request directives.  They are advisory;
 //# caches MAY implement them, but are not required to.
 #[test]
-fn of_a_request_no_store_and_only_if_cached_are_read() {
-    let of = |text| {
-        let directives = RequestDirectives::of(&fields(text));
-        (directives.no_store, directives.only_if_cached)
-    };
-    assert_eq!(of(""), (false, false));
-    assert_eq!(of("cache-control: No-Store"), (true, false));
-    assert_eq!(of("cache-control: max-age=0 | cache-control: only-if-cached"), (false, true));
-    assert_eq!(
-        of("cache-control: no-cache, max-age=0, max-stale, min-fresh=5 | pragma: no-cache"),
-        (false, false)
+fn what_a_request_asks_for_is_read() {
+    check_request("", "");
+    check_request("cache-control: No-Store", "no-store");
+    check_request("cache-control: max-age=0 | cache-control: only-if-cached", "max-age=0 only-if-cached");
+    check_request(
+        "cache-control: no-cache, MAX-AGE=1, max-stale=2, min-fresh=\"3\"",
+        "max-age=1 min-fresh=3 max-stale=2 no-cache",
     );
-    assert_eq!(of("cache-control: x=\"y, no-store"), (true, false));
+    check_request("cache-control: immutable, public, s-maxage=5, x", "");
+    check_request("cache-control: x=\"y, no-store", "no-store");
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.2
+//= type=test
+//# If no value is assigned to max-stale, then the client
+//# will accept a stale response of any age.
+#[test]
+fn max_stale_without_a_number_takes_any_age() {
+    check_request("cache-control: max-stale", "max-stale");
+    check_request("cache-control: max-stale=0", "max-stale=0");
+    check_request("cache-control: max-stale=99999999999999999999", "max-stale=2147483648");
+}
+
+#[test]
+fn in_doubt_a_request_asks_for_more_and_permits_less() {
+    check_request("cache-control: max-age", "max-age=0");
+    check_request("cache-control: max-age=junk, max-age=5", "max-age=0");
+    check_request("cache-control: max-age=7, max-age=5", "max-age=5");
+    check_request("cache-control: no-cache=x", "no-cache");
+    check_request("cache-control: max-stale=junk", "");
+    check_request("cache-control: max-stale= 5", "");
+    check_request("cache-control: max-stale=", "");
+    check_request("cache-control: max-stale, max-stale=5, max-stale=7, max-stale", "max-stale=5");
+    check_request("cache-control: max-stale=5, max-stale=junk", "max-stale=5");
+    check_request("cache-control: min-fresh=5, min-fresh=7, min-fresh=6", "min-fresh=7");
+    // There is no number that it could stand for.
+    check_request("cache-control: min-fresh, min-fresh=junk", "");
+}
+
+//= https://www.rfc-editor.org/rfc/rfc7234#section-5.4
+//= type=test
+//# When the Cache-Control header field is not present in a request,
+//# caches MUST consider the no-cache request pragma-directive as having
+//# the same effect as if "Cache-Control: no-cache" were present
+#[test]
+fn pragma_in_a_request_counts_where_there_is_no_cache_control() {
+    check_request("pragma: No-Cache", "no-cache");
+    check_request("pragma: x, no-cache", "no-cache");
+    check_request("pragma: no-cache=x", "");
+    check_request("pragma: no-cache | cache-control: max-age=5", "max-age=5");
+    check_request("pragma: no-cache | cache-control: ", "");
 }

@@ -1,6 +1,6 @@
 //! Fields that end at this hop.
 
-use caching::fields::{remove_hop_by_hop, remove_internal};
+use caching::fields::{clean_trailers, remove_hop_by_hop, remove_internal};
 use http::HeaderMap;
 
 use super::fields;
@@ -108,4 +108,76 @@ fn what_an_origin_says_to_this_cache_alone_is_removed() {
     );
     remove_internal(&mut response);
     assert_eq!(names(&response), "cdn-cache-control etag");
+}
+
+#[track_caller]
+fn check_trailers(text: &str, expected: &str) {
+    let mut trailers = fields(text);
+    clean_trailers(&mut trailers);
+    assert_eq!(names(&trailers), expected, "{text}");
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
+//= type=test
+//# Many fields cannot be processed outside the header section because
+//# their evaluation is necessary prior to receiving the content, such as
+//# those that describe message framing, routing, authentication, request
+//# modifiers, response controls, or content format.
+#[test]
+fn what_is_too_late_in_trailers_is_removed() {
+    for name in [
+        "accept-encoding",
+        "access-control-allow-origin",
+        "age",
+        "authorization",
+        "cache-control",
+        "cache-tag",
+        "cdn-cache-control",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-security-policy",
+        "content-type",
+        "cookie",
+        "date",
+        "expect",
+        "expires",
+        "forwarded",
+        "host",
+        "if-none-match",
+        "if-range",
+        "larder-cache-control",
+        "larder-version",
+        "last-modified",
+        "location",
+        "max-forwards",
+        "pragma",
+        "proxy-authenticate",
+        "proxy-connection",
+        "range",
+        "retry-after",
+        "sec-fetch-site",
+        "set-cookie",
+        "strict-transport-security",
+        "surrogate-key",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "vary",
+        "via",
+        "warning",
+        "www-authenticate",
+        "x-forwarded-host",
+    ] {
+        check_trailers(&format!("{name}: 1 | x-a: 2 | {name}: 3"), "x-a");
+    }
+    check_trailers("connection: x-a, close | x-a: 1 | x-b: 2", "x-b");
+}
+
+#[test]
+fn what_trailers_are_for_stays() {
+    let kept = "accept-ranges content-digest digest etag grpc-message grpc-status repr-digest server-timing signature x-a";
+    let text: Vec<String> = kept.split(' ').map(|name| format!("{name}: 1")).collect();
+    check_trailers(&text.join(" | "), kept);
 }

@@ -2,7 +2,8 @@
 
 use caching::{
     directives::ResponseDirectives,
-    freshness::{Facts, PolicyLifetimes},
+    freshness::{Facts, NotAStatusPattern, PolicyLifetimes, Rules, StatusPattern},
+    storable::{RequestFacts, RequestKind},
     time::{Age, FreshnessLifetime, Timestamp},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -131,15 +132,46 @@ fn no_heuristic_stands_beside_an_explicit_lifetime() {
     check("200 last-modified: {-1000} | cache-control: s-maxage=500", Some(500));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc9110#section-15.1
+//= type=test
+//# Responses with status codes that are defined as heuristically
+//# cacheable (e.g., 200, 203, 204, 206, 300, 301, 308, 404, 405, 410,
+//# 414, and 501 in this specification) can be reused by a cache with
+//# heuristic expiration unless otherwise indicated by the method
+//# definition or explicit cache controls [CACHING]; all other status
+//# codes are not heuristically cacheable.
 #[test]
-fn heuristics_are_for_statuses_that_will_not_pass_soon() {
-    for status in ["200", "203", "300"] {
+fn heuristics_are_for_statuses_that_are_heuristically_cacheable() {
+    for status in ["200", "203", "204", "206", "300", "404", "405", "410", "414", "501"] {
         check(&format!("{status} last-modified: {{-1000}}"), Some(100));
+        check(&format!("{status} etag: \"1\""), None);
     }
+    for status in ["302", "303", "307", "400", "403", "451", "500", "502", "503", "299"] {
+        check(&format!("{status} last-modified: {{-1000}}"), None);
+    }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9111#section-4.2.2
+//= type=test
+//# heuristics can only be used on
+//# responses without explicit freshness whose status codes are defined
+//# as "heuristically cacheable" (e.g., see Section 15.1 of [HTTP]) and
+//# on responses without explicit freshness that have been marked as
+//# explicitly cacheable (e.g., with a public response directive).
+#[test]
+fn public_permits_a_heuristic_for_any_status() {
+    for status in ["200", "302", "303", "307", "403", "404", "500", "503", "299"] {
+        check(&format!("{status} last-modified: {{-1000}} | cache-control: public"), Some(100));
+        check(&format!("{status} last-modified: junk | cache-control: public"), None);
+        check(&format!("{status} cache-control: public"), None);
+    }
+}
+
+#[test]
+fn a_redirect_for_good_without_a_target_takes_no_heuristic() {
     for status in ["301", "308"] {
         check(&format!("{status} last-modified: {{-1000}} | location: /"), Some(100));
-    }
-    for status in ["204", "302", "303", "307", "404", "410", "500", "501", "503"] {
+        check(&format!("{status} last-modified: {{-1000}}"), None);
         check(&format!("{status} last-modified: {{-1000}} | cache-control: public"), None);
     }
 }
@@ -244,6 +276,50 @@ fn for_an_error_configured_ttls_only_shorten() {
 }
 
 #[test]
+fn a_status_by_name_gives_a_ttl_where_the_origin_gives_none() {
+    for status in ["200", "204", "302", "404", "500", "503"] {
+        let named = format!("{status}=7");
+        check_under(&named, &format!("{status} content-type: x"), Some(7));
+        check_under(&named, &format!("{status} last-modified: {{-1000}}"), Some(7));
+        check_under(&named, &format!("{status} cache-control: max-age=60"), Some(60));
+        check_under(&named, &format!("{status} cache-control: max-age=0"), Some(0));
+        check_under(&named, &format!("{status} expires: 0"), Some(0));
+        // For some statuses the others only shorten it, but none is without effect.
+        check_under(&format!("{named} max_ttl=3"), &format!("{status} content-type: x"), Some(3));
+        check_under(&format!("{named} ttl=3"), &format!("{status} content-type: x"), Some(3));
+        check_under(&format!("{named} default_ttl=3"), &format!("{status} content-type: x"), Some(7));
+    }
+    check_under("404=7", "410 content-type: x", None);
+    check_under("404=7 min_ttl=60 ttl=90", "404 content-type: x", Some(7));
+    check_under("200=7 min_ttl=60", "200 content-type: x", Some(60));
+    check_under("200=7 ttl=90", "200 content-type: x", Some(90));
+}
+
+#[test]
+fn an_exact_status_goes_before_its_class_and_the_first_before_its_like() {
+    check_under("5xx=1 503=9", "503 content-type: x", Some(9));
+    check_under("503=9 5xx=1", "503 content-type: x", Some(9));
+    check_under("503=9 5xx=1", "500 content-type: x", Some(1));
+    check_under("404=1 404=2 4xx=3 4xx=4", "404 content-type: x", Some(1));
+    check_under("404=1 404=2 4xx=3 4xx=4", "410 content-type: x", Some(3));
+    check_under("4xx=3", "500 content-type: x", None);
+}
+
+#[test]
+fn a_status_pattern_is_a_final_status_or_a_class() {
+    for text in ["200", "404", "599", "2xx", "5xx"] {
+        let pattern: StatusPattern = text.parse().expect(text);
+        assert_eq!(pattern.to_string(), text);
+    }
+    assert_eq!("4XX".parse(), Ok(StatusPattern::Class(4)));
+    for text in
+        ["", "4", "40", "4x", "4xxx", "4x4", "x04", "100", "1xx", "6xx", "600", "0xx", "-04", " 404", "40٤"]
+    {
+        assert_eq!(text.parse::<StatusPattern>(), Err(NotAStatusPattern), "{text}");
+    }
+}
+
+#[test]
 fn a_policys_ttl_goes_before_the_routes_within_its_bounds() {
     let check = |response: &str, rules: &str, expected: Option<u64>| {
         let mut facts = facts(response);
@@ -284,6 +360,64 @@ fn for_an_authorized_request_nothing_outlasts_what_its_origin_says() {
         );
     }
     assert_eq!(lifetime("200 cache-control: public, max-age=5", ""), Some(1000));
+    assert_eq!(lifetime("200 cache-control: must-revalidate", "200=60 2xx=60"), None);
+}
+
+#[test]
+fn an_authorized_request_that_is_allowed_is_taken_as_public() {
+    for response in [
+        "200 content-type: x",
+        "200 cache-control: max-age=5",
+        "200 cache-control: s-maxage=5",
+        "200 cache-control: max-age=5, must-revalidate, stale-if-error=9",
+        "200 cache-control: max-age=5, stale-while-revalidate=7, stale-if-error=9",
+        "200 last-modified: {-1000}",
+        "404 content-type: x",
+        "503 last-modified: {-1000}",
+    ] {
+        let (.., allowed) = facts_for("authorization: x | cookie: a=b", response);
+        let said = response.replacen("200 ", "200 cache-control: public | ", 1);
+        let said = said.replacen("404 ", "404 cache-control: public | ", 1);
+        let said = said.replacen("503 ", "503 cache-control: public | ", 1);
+        let (.., public) = facts_for("authorization: x | cookie: a=b", &said);
+        for rules_text in ["", "ttl=600", "default_ttl=60 swr=1 sie=2", "404=9 2xx=8", "min_ttl=300"] {
+            let allowing = rules(&format!("{rules_text} allow:authorization"));
+            let rules = rules(rules_text);
+            let of = |facts: &Facts, rules: &Rules<'_>| {
+                (
+                    facts.freshness_lifetime(rules),
+                    facts.stale_while_revalidate(rules),
+                    facts.stale_if_error(rules),
+                )
+            };
+            assert_eq!(of(&allowed, &allowing), of(&public, &rules), "{rules_text}; {response}");
+        }
+    }
+}
+
+#[test]
+fn the_answer_to_a_post_lives_as_long_as_its_origin_says_and_no_longer() {
+    let mut request = RequestFacts::of(&http::Method::POST, &fields(""), true);
+    request.kind = RequestKind::PostForGet;
+    let lifetime = |response: &str, rules: &str| {
+        let response = fields(response);
+        let directives = ResponseDirectives::of(&response);
+        let facts = Facts::of(request, StatusCode::OK, &response, &directives, NOW, NOW);
+        lifetime_s(&facts, rules)
+    };
+    for rules in ["", "ttl=600", "default_ttl=600", "min_ttl=600", "200=600"] {
+        assert_eq!(lifetime("cache-control: max-age=5", rules), Some(5), "{rules}");
+        assert_eq!(lifetime("cache-control: public | last-modified: {-1000}", rules), None, "{rules}");
+    }
+    assert_eq!(lifetime("cache-control: max-age=5", "max_ttl=3"), Some(3));
+}
+
+#[test]
+fn what_a_response_cost_is_kept() {
+    let response = fields("cache-control: max-age=60");
+    let directives = ResponseDirectives::of(&response);
+    let facts = Facts::of(request(""), StatusCode::NOT_FOUND, &response, &directives, NOW, NOW + s(7));
+    assert_eq!((facts.response_delay, facts.status), (s(7), StatusCode::NOT_FOUND));
 }
 
 /// Seconds of `stale-while-revalidate` and `stale-if-error` that apply.

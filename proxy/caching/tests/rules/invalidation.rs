@@ -1,6 +1,6 @@
 //! What the answer to an unsafe request makes invalid.
 
-use caching::invalidation::{further_targets, invalidates_target};
+use caching::invalidation::{further_targets, invalidates_target, is_own_location};
 use http::{Method, StatusCode};
 
 #[track_caller]
@@ -25,7 +25,7 @@ fn check(method: &str, status: u16, expected: bool) {
 //# (Redirection) status code.
 #[test]
 fn an_unsafe_request_invalidates_unless_it_failed() {
-    for method in ["POST", "PUT", "DELETE", "PATCH", "CONNECT", "PURGE", "get"] {
+    for method in ["POST", "PUT", "DELETE", "PATCH", "CONNECT", "PURGE", "get", "query"] {
         for status in [200, 201, 202, 204, 205, 226, 301, 303, 304, 307] {
             check(method, status, true);
         }
@@ -37,7 +37,7 @@ fn an_unsafe_request_invalidates_unless_it_failed() {
 
 #[test]
 fn a_safe_request_invalidates_nothing() {
-    for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND"] {
         check(method, 200, false);
         check(method, 303, false);
     }
@@ -97,4 +97,38 @@ fn another_host_is_left_alone() {
     ] {
         check_further(&format!("location: {location}"), &[]);
     }
+}
+
+/// The target is `/a/b?c` on `h`.
+#[track_caller]
+fn check_own(location: &str, expected: bool) {
+    let value = http::HeaderValue::from_str(location).expect("a case is a field value");
+    assert_eq!(is_own_location(&value, "h", "/a/b?c"), expected, "{location}");
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9110#section-9.3.3
+//= type=test
+//# Responses to POST requests are only cacheable when they include
+//# explicit freshness information (see Section 4.2.1 of [CACHING]) and a
+//# Content-Location header field that has the same value as the POST's
+//# target URI (Section 8.7).
+#[test]
+fn a_location_is_compared_as_a_reference() {
+    for own in
+        ["/a/b?c", "http://h/a/b?c", "HTTP://H:80/a/b?c", "//h/a/b?c", "b?c", "?c", "../a/b?c", "/a/b?c#part"]
+    {
+        check_own(own, true);
+    }
+    for other in
+        ["", "/a/b", "/a/b?d", "/a/c?c", "http://i/a/b?c", "http://h:81/a/b?c", "//i/a/b?c", "/A/b?c"]
+    {
+        check_own(other, false);
+    }
+}
+
+#[test]
+fn a_url_in_a_query_is_no_scheme() {
+    let value = http::HeaderValue::from_static("/a?u=http://other/");
+    assert!(is_own_location(&value, "h", "/a?u=http://other/"));
+    assert!(is_own_location(&http::HeaderValue::from_static("a?u=http://other/"), "h", "/a?u=http://other/"));
 }

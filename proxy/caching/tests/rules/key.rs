@@ -2,6 +2,8 @@
 
 use caching::key::{KeyWriter, MethodClass, host_and_target};
 
+use super::fields;
+
 fn key(host: &str, target: &str, parts: &[&str]) -> Vec<u8> {
     let mut buffer = b"left over".to_vec();
     let mut writer = KeyWriter::begin(&mut buffer, MethodClass::Get, host, target);
@@ -53,4 +55,42 @@ fn host_and_target_are_read_back() {
         assert_eq!(host_and_target(&buffer[..end]), None, "{end}");
     }
     assert_eq!(host_and_target(b"G\xff\xff\xff\xffx"), None);
+}
+
+fn query_key(metadata: &str, content: &str) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    KeyWriter::begin(&mut buffer, MethodClass::Query, "h", "/")
+        .content(&fields(metadata), content.as_bytes());
+    buffer
+}
+
+//= https://www.rfc-editor.org/rfc/rfc10008#section-2.7
+//= type=test
+//# The cache key for a QUERY request MUST incorporate the request
+//# content and related metadata.
+#[test]
+fn a_query_is_keyed_by_its_content_and_what_that_is() {
+    let differ = |a: (&str, &str), b: (&str, &str)| {
+        assert_ne!(query_key(a.0, a.1), query_key(b.0, b.1), "{a:?} and {b:?}");
+    };
+    differ(("", "a"), ("", "b"));
+    differ(("", ""), ("content-type: a/b", ""));
+    differ(("content-type: a/b", "x"), ("content-type: a/c", "x"));
+    differ(("content-type: a/b", "x"), ("content-type: a/b | content-encoding: gzip", "x"));
+    differ(("content-encoding: gzip", "x"), ("content-encoding: br", "x"));
+    differ(("content-language: da", "x"), ("content-language: de", "x"));
+    differ(("content-location: /a", "x"), ("content-location: /b", "x"));
+    differ(("content-type: ", "x"), ("", "x"));
+    differ(("content-type: x", ""), ("content-encoding: x", ""));
+    differ(("content-type: a | content-type: b", "x"), ("content-type: a, b", "x"));
+    differ(("content-type: a | content-type: b", "x"), ("content-type: a | content-encoding: b", "x"));
+    assert_eq!(query_key("content-type: a/b | accept: x", "q"), query_key("content-type: a/b", "q"));
+}
+
+#[test]
+fn a_query_never_shares_with_a_get() {
+    let mut get = Vec::new();
+    KeyWriter::begin(&mut get, MethodClass::Get, "h", "/").content(&fields(""), b"");
+    assert_ne!(get, query_key("", ""));
+    assert_eq!(host_and_target(&query_key("", "x")), Some((b"h".as_slice(), b"/".as_slice())));
 }

@@ -5,7 +5,11 @@
 
 mod time;
 mod directives;
+mod targeted;
+mod method;
+mod query;
 mod key;
+mod no_vary_search;
 mod vary;
 mod storable;
 mod freshness;
@@ -13,8 +17,10 @@ mod reuse;
 mod validation;
 mod precondition;
 mod range;
+mod partial;
 mod invalidation;
 mod tags;
+mod groups;
 mod fields;
 mod property;
 
@@ -22,7 +28,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use caching::{
     directives::ResponseDirectives,
-    freshness::{Facts, Rules},
+    freshness::{Facts, Rules, StatusPattern, StatusTtls},
     storable::RequestFacts,
     time::Timestamp,
 };
@@ -81,21 +87,37 @@ fn facts(response: &str) -> Facts {
     facts_for("", response).2
 }
 
-/// Rules as a case writes them: `ttl=60 swr=10`.
-fn rules(text: &str) -> Rules {
+/// Rules as a case writes them: `ttl=60 swr=10 404=5 5xx=1 allow:set_cookie`.
+fn rules(text: &str) -> Rules<'static> {
     let mut rules = Rules::default();
+    let mut status_ttls = Vec::new();
     for word in text.split_whitespace() {
+        if let Some(name) = word.strip_prefix("allow:") {
+            let allow = &mut rules.allow;
+            match name {
+                "set_cookie" => allow.set_cookie = true,
+                "private" => allow.private = true,
+                "no_store" => allow.no_store = true,
+                "authorization" => allow.authorization = true,
+                "request_body" => allow.request_body = true,
+                _ => panic!("no allowance is called {name}"),
+            }
+            continue;
+        }
         let (name, seconds) = word.split_once('=').expect("a rule is a name and a number of seconds");
-        let seconds = Some(s(seconds.parse().expect("a rule holds a number of seconds")));
-        match name {
-            "ttl" => rules.ttl = seconds,
-            "default_ttl" => rules.default_ttl = seconds,
-            "min_ttl" => rules.min_ttl = seconds,
-            "max_ttl" => rules.max_ttl = seconds,
-            "swr" => rules.stale_while_revalidate = seconds,
-            "sie" => rules.stale_if_error = seconds,
+        let ttl = s(seconds.parse().expect("a rule holds a number of seconds"));
+        match (name, name.parse::<StatusPattern>()) {
+            ("ttl", _) => rules.ttl = Some(ttl),
+            ("default_ttl", _) => rules.default_ttl = Some(ttl),
+            ("min_ttl", _) => rules.min_ttl = Some(ttl),
+            ("max_ttl", _) => rules.max_ttl = Some(ttl),
+            ("swr", _) => rules.stale_while_revalidate = Some(ttl),
+            ("sie", _) => rules.stale_if_error = Some(ttl),
+            (_, Ok(pattern)) => status_ttls.push((pattern, ttl)),
             _ => panic!("no rule is called {name}"),
         }
     }
+    // The rules borrow them; a test is short.
+    rules.status_ttls = StatusTtls(status_ttls.leak());
     rules
 }

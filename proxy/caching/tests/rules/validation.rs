@@ -1,7 +1,8 @@
 //! What is asked of the origin, and what its answer means for the stored response.
 
 use caching::validation::{
-    CLIENT_CONDITIONS, Validated, freshened, has_validator, make_validation_request, validated,
+    CLIENT_CONDITIONS, HeadVerdict, Validated, freshened, freshened_by_head, has_validator,
+    make_validation_request, validated,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::ETAG};
 
@@ -183,11 +184,11 @@ fn a_304_replaces_and_adds_fields() {
 //= type=test
 //# The Content-Length header field.
 #[test]
-fn a_304_does_not_touch_what_describes_the_stored_body() {
+fn a_304_does_not_touch_how_the_stored_body_is_read() {
     check_freshened(
         "content-length: 5 | content-encoding: gzip | content-type: text/plain | content-location: /a",
         "date: {0} | content-length: 0 | content-encoding: br | content-type: text/html | content-range: bytes 0-1/2",
-        "content-encoding: gzip | content-length: 5 | content-location: /a | content-type: text/plain | date: {0}",
+        "content-encoding: gzip | content-length: 5 | content-location: /a | content-type: text/html | date: {0}",
     );
 }
 
@@ -238,4 +239,44 @@ fn a_tag_of_odd_bytes_is_compared_as_bytes() {
     // Without quotes it is no entity tag, but origins send such and mean it.
     assert_eq!(of(b"abc", b"abc"), Validated::NotModified);
     assert_eq!(of(b"w/\"1\"", b"W/\"1\""), Validated::Mismatch);
+}
+
+/// `head`: the answer to a HEAD, as `200 etag: "1"`; the stored body has three bytes.
+#[track_caller]
+fn check_head(stored: &str, head: &str, expected: HeadVerdict) {
+    let (status, head_fields) = head.split_at(3);
+    let status: StatusCode = status.parse().expect("a response begins with its status");
+    let verdict = freshened_by_head(&fields(stored), Some(3), status, &fields(head_fields));
+    assert_eq!(verdict, expected, "{stored}; {head}");
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.5
+//= type=test
+//# For each of the stored responses that could have been chosen, if the
+//# stored response and HEAD response have matching values for any
+//# received validator fields (ETag and Last-Modified) and, if the HEAD
+//# response has a Content-Length header field, the value of Content-
+//# Length matches that of the stored response, the cache SHOULD update
+//# the stored response as described below; otherwise, the cache SHOULD
+//# consider the stored response to be stale.
+#[test]
+fn a_head_freshens_what_it_matches() {
+    let stored = "etag: \"1\" | last-modified: {-10}";
+    for same in
+        ["", "etag: \"1\"", "last-modified: {-10}", "content-length: 3", "etag: \"1\" | content-length: 3"]
+    {
+        check_head(stored, &format!("200 {same}"), HeadVerdict::Freshen);
+    }
+    for other in
+        ["etag: \"2\"", "etag: W/\"1\"", "last-modified: {-9}", "content-length: 4", "content-length: x"]
+    {
+        check_head(stored, &format!("200 {other}"), HeadVerdict::Invalidate);
+    }
+    check_head("", "200 etag: \"1\"", HeadVerdict::Invalidate);
+    for gone in ["404", "410", "301", "204"] {
+        check_head(stored, gone, HeadVerdict::Invalidate);
+    }
+    for failed in ["500", "503", "401", "429"] {
+        check_head(stored, failed, HeadVerdict::Ignore);
+    }
 }
