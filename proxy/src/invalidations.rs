@@ -5,6 +5,9 @@
 //! responses is one store, and it also wins over every fetch that began before it: what that brings is dead on
 //! arrival. Must not know what a response is. Next: `memory.rs`, `lookup.rs`.
 //!
+//! A hard purge ends a response. A soft one makes it stale from that moment on: it may be served within its stale windows,
+//! and is validated or fetched anew by the first request that needs it. Both win over a fetch that began before them.
+//!
 //! A purge of a host, of a prefix or of all is an entry of a short list, with a number like any other. A stored response
 //! that is older than the newest entry is held against the list once, and then remembers up to which number it is
 //! cleared: one comparison for each look-up after that.
@@ -15,13 +18,14 @@
 use std::{
     collections::{BTreeMap, HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
 };
 
-use caching::key::host_and_target;
+use caching::{
+    key::{host_and_target, is_by_search},
+    time::Timestamp,
+};
+
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, RwLock};
 
 /// A moment in the order of fetches and purges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -35,12 +39,67 @@ impl Sequence {
 
 /// When one tag or URL was last invalidated.
 #[derive(Debug, Default)]
-pub struct Cell(AtomicU64);
+pub struct Cell {
+    hard: AtomicU64,
+    soft: AtomicU64,
+    /// When the newest soft purge was, in milliseconds. Written before `soft`.
+    soft_at_ms: AtomicU64,
+}
+
+/// How a response is to be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purge {
+    /// Never served again.
+    Hard,
+    /// Stale since this moment.
+    Soft(Timestamp),
+}
+
+/// What purges have done to a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    Untouched,
+    /// Stale since this moment, however fresh it would be.
+    SoftPurged(Timestamp),
+    Purged,
+}
+
+/// Belongs to one stored response: up to which wide purge it has been looked at, and since when it is soft-purged.
+#[derive(Debug, Default)]
+pub struct Clearance {
+    looked_up_to: AtomicU64,
+    /// 0: not soft-purged. The first such purge that was seen: later ones must not lengthen its stale windows.
+    soft_since_ms: AtomicU64,
+}
+
+impl Clearance {
+    fn soft_purged(&self, at_ms: u64) {
+        // Whoever comes second has seen the same purge or a later one.
+        let _ = self.soft_since_ms.compare_exchange(0, at_ms.max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn validity(&self) -> Validity {
+        match self.soft_since_ms.load(Ordering::Relaxed) {
+            0 => Validity::Untouched,
+            since => Validity::SoftPurged(Timestamp::from_ms(since)),
+        }
+    }
+}
 
 impl Cell {
     /// Whether what was fetched since `filled` is untouched by any purge of this cell.
-    pub fn allows(&self, filled: Sequence) -> bool {
-        self.0.load(Ordering::Acquire) <= filled.0
+    fn allows(&self, filled: Sequence) -> bool {
+        self.hard.load(Ordering::Acquire) <= filled.0 && self.soft.load(Ordering::Acquire) <= filled.0
+    }
+
+    fn purge(&self, purge: Purge, sequence: u64) {
+        match purge {
+            Purge::Hard => self.hard.fetch_max(sequence, Ordering::SeqCst),
+            Purge::Soft(at) => {
+                self.soft_at_ms.fetch_max(at.as_ms(), Ordering::SeqCst);
+                self.soft.fetch_max(sequence, Ordering::SeqCst)
+            }
+        };
     }
 }
 
@@ -52,6 +111,16 @@ pub enum Subject<'a> {
     Url {
         host: &'a str,
         target: &'a str,
+    },
+    /// All targets of a host that differ in no query parameter that matters.
+    Search {
+        host: &'a str,
+        target: &'a [u8],
+    },
+    /// A cache group of a host (RFC 9875).
+    Group {
+        host: &'a str,
+        name: &'a [u8],
     },
 }
 
@@ -70,6 +139,7 @@ pub enum Scope {
 struct WidePurge {
     scope: Scope,
     sequence: u64,
+    purge: Purge,
 }
 
 /// More wide purges than this are never told apart: the older half of them becomes a purge of all.
@@ -83,6 +153,8 @@ pub struct Invalidations {
     newest_wide: AtomicU64,
     wide: RwLock<Vec<WidePurge>>,
     shards: Box<[Mutex<Shard>]>,
+    /// Held while a purge takes its number and notes it, so that [`Self::purge_own`] sees each purge whole or not at all.
+    purging: Mutex<()>,
     /// Fetches that may still store something, by the number they began with.
     under_way: Mutex<BTreeMap<u64, usize>>,
     hasher: RandomState,
@@ -106,6 +178,7 @@ impl Default for Invalidations {
             newest_wide: AtomicU64::new(0),
             wide: RwLock::default(),
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            purging: Mutex::default(),
             under_way: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -133,58 +206,112 @@ impl Invalidations {
         Arc::clone(shard.cells.entry(hash).or_default())
     }
 
-    /// Invalidates. When this returns, no look-up that begins later, on any thread, sees what was fetched
-    /// before. Cost: one lock of a shard and one atomic store, however many responses it concerns.
-    pub fn purge(&self, subject: Subject<'_>) -> Sequence {
+    /// Invalidates. When this returns, no look-up that begins later, on any thread, sees what was fetched before as it was.
+    /// Cost: one lock of a shard and one atomic store, however many responses it concerns.
+    pub fn purge(&self, subject: Subject<'_>, purge: Purge) -> Sequence {
         let cell = self.cell(subject);
+        let _purging = lock(&self.purging);
         let sequence = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-        cell.0.fetch_max(sequence, Ordering::SeqCst);
+        cell.purge(purge, sequence);
         Sequence(sequence)
     }
 
+    /// The purge of a target by an unsafe request whose answer is itself to be stored for it: ends what was fetched before,
+    /// but not that answer, which is as if it had been fetched at the moment that is returned. `None`: another purge has
+    /// reached the answer since its request began, and it is not to be stored; the target is purged all the same.
+    pub fn purge_own(
+        &self,
+        target: Subject<'_>,
+        key: &[u8],
+        cells: &[Arc<Cell>],
+        began: Sequence,
+    ) -> Option<Sequence> {
+        let cell = self.cell(target);
+        let _purging = lock(&self.purging);
+        let before = self.validity(key, cells, began, &Clearance::default());
+        let sequence = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        cell.purge(Purge::Hard, sequence);
+        (before == Validity::Untouched).then_some(Sequence(sequence))
+    }
+
     /// Invalidates all URLs of a scope, with the promise of [`Self::purge`]. Cost: one entry of a list.
-    pub fn purge_scope(&self, scope: Scope) -> Sequence {
+    pub fn purge_scope(&self, scope: Scope, purge: Purge) -> Sequence {
+        let _purging = lock(&self.purging);
         let mut wide = self.wide.write().unwrap_or_else(PoisonError::into_inner);
         let sequence = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-        if scope == Scope::All {
+        if scope == Scope::All && purge == Purge::Hard {
             wide.clear();
         } else if wide.len() >= MAX_WIDE_PURGES {
             let half = wide.len() / 2;
             let newer = wide.split_off(half);
             let last = wide.last().map_or(0, |purge| purge.sequence);
             wide.clear();
-            wide.push(WidePurge { scope: Scope::All, sequence: last });
+            wide.push(WidePurge { scope: Scope::All, sequence: last, purge: Purge::Hard });
             wide.extend(newer);
         }
-        wide.push(WidePurge { scope, sequence });
+        wide.push(WidePurge { scope, sequence, purge });
         self.newest_wide.store(sequence, Ordering::SeqCst);
         Sequence(sequence)
     }
 
-    /// Whether no wide purge has reached what was stored under `key` by a fetch that began at `filled`. `cleared` belongs
-    /// to that response, and is where this remembers how far it has looked.
-    pub fn allows(&self, key: &[u8], filled: Sequence, cleared: &AtomicU64) -> bool {
-        let newest = self.newest_wide.load(Ordering::Acquire);
-        if newest <= filled.0.max(cleared.load(Ordering::Relaxed)) {
-            return true;
+    /// What purges have done to a response that is stored under `key`, with these cells, by a fetch that began at `filled`.
+    /// Cost while nothing is purged: two loads for each cell, and two more.
+    pub fn validity(
+        &self,
+        key: &[u8],
+        cells: &[Arc<Cell>],
+        filled: Sequence,
+        clearance: &Clearance,
+    ) -> Validity {
+        for cell in cells {
+            if cell.hard.load(Ordering::Acquire) > filled.0 {
+                return Validity::Purged;
+            }
+            if cell.soft.load(Ordering::Acquire) > filled.0 {
+                clearance.soft_purged(cell.soft_at_ms.load(Ordering::Acquire));
+            }
         }
+        let newest = self.newest_wide.load(Ordering::Acquire);
+        if newest > filled.0.max(clearance.looked_up_to.load(Ordering::Relaxed))
+            && self.look_at_wide(key, filled, clearance, newest) == Validity::Purged
+        {
+            return Validity::Purged;
+        }
+        clearance.validity()
+    }
+
+    fn look_at_wide(&self, key: &[u8], filled: Sequence, clearance: &Clearance, newest: u64) -> Validity {
         // A key that cannot be read is none of ours, and nothing is known to allow it.
-        let Some((host, target)) = host_and_target(key) else { return false };
+        let Some((host, target)) = host_and_target(key) else { return Validity::Purged };
         let wide = self.wide.read().unwrap_or_else(PoisonError::into_inner);
-        let reaches = |purge: &WidePurge| {
+        let reaches = |purge: &&WidePurge| {
             purge.sequence > filled.0
                 && match &purge.scope {
                     Scope::All => true,
                     Scope::Prefix { host: of_host, prefix } => {
-                        host == of_host.as_bytes() && target.starts_with(prefix.as_bytes())
+                        let prefix = prefix.as_bytes();
+                        // Where the key has only what matters of a query, every prefix of one may be meant.
+                        let may_be_of_query =
+                            || prefix.strip_prefix(target).is_some_and(|rest| rest.starts_with(b"?"));
+                        let is_within =
+                            target.starts_with(prefix) || (is_by_search(key) && may_be_of_query());
+                        host == of_host.as_bytes() && is_within
                     }
                 }
         };
-        let is_allowed = !wide.iter().any(reaches);
-        if is_allowed {
-            cleared.fetch_max(newest, Ordering::Relaxed);
+        for purge in wide.iter().filter(reaches) {
+            match purge.purge {
+                Purge::Hard => return Validity::Purged,
+                Purge::Soft(at) => clearance.soft_purged(at.as_ms()),
+            }
         }
-        is_allowed
+        clearance.looked_up_to.fetch_max(newest, Ordering::Relaxed);
+        clearance.validity()
+    }
+
+    /// Fetches that may still store something.
+    pub fn under_way(&self) -> usize {
+        lock(&self.under_way).values().sum()
     }
 
     /// Number of cells, for the operator.
@@ -256,7 +383,7 @@ mod tests {
         let before = table.begin_fetch();
         let cell = table.cell(TAG);
         assert!(cell.allows(before.sequence()));
-        table.purge(TAG);
+        table.purge(TAG, Purge::Hard);
         assert!(!cell.allows(before.sequence()));
         assert!(cell.allows(table.begin_fetch().sequence()));
     }
@@ -265,7 +392,7 @@ mod tests {
     fn a_purge_of_an_unknown_tag_reaches_a_fetch_under_way() {
         let table = Arc::new(Invalidations::default());
         let under_way = table.begin_fetch();
-        table.purge(TAG);
+        table.purge(TAG, Purge::Hard);
         for n in 0..SHARDS * FIRST_SWEEP * 3 {
             table.cell(Subject::Tag(n.to_string().as_bytes()));
         }
@@ -276,7 +403,7 @@ mod tests {
     fn cells_that_nobody_holds_are_swept_out() {
         let table = Arc::new(Invalidations::default());
         for n in 0..SHARDS * FIRST_SWEEP * 8 {
-            table.purge(Subject::Tag(n.to_string().as_bytes()));
+            table.purge(Subject::Tag(n.to_string().as_bytes()), Purge::Hard);
         }
         assert!(table.len() <= SHARDS * FIRST_SWEEP * 2, "{} cells", table.len());
     }
@@ -285,7 +412,7 @@ mod tests {
     fn a_tag_and_a_url_of_the_same_text_are_two() {
         let table = Arc::new(Invalidations::default());
         let fetch = table.begin_fetch();
-        table.purge(Subject::Url { host: "a", target: "/" });
+        table.purge(Subject::Url { host: "a", target: "/" }, Purge::Hard);
         assert!(table.cell(Subject::Url { host: "a", target: "//" }).allows(fetch.sequence()));
         assert!(table.cell(Subject::Tag(b"a/")).allows(fetch.sequence()));
         assert!(!table.cell(Subject::Url { host: "a", target: "/" }).allows(fetch.sequence()));
@@ -297,6 +424,65 @@ mod tests {
         key
     }
 
+    fn validity(table: &Invalidations, host: &str, target: &str, filled: Sequence) -> Validity {
+        table.validity(&key(host, target), &[], filled, &Clearance::default())
+    }
+
+    #[test]
+    fn a_soft_purge_leaves_a_response_stale_since_its_moment() {
+        let table = Arc::new(Invalidations::default());
+        let at = Timestamp::from_s;
+        let before = table.begin_fetch().sequence();
+        let cells = [table.cell(TAG)];
+        let clearance = Clearance::default();
+        let validity = || table.validity(&key("a", "/1"), &cells, before, &clearance);
+        assert_eq!(validity(), Validity::Untouched);
+        table.purge(TAG, Purge::Soft(at(10)));
+        assert_eq!(validity(), Validity::SoftPurged(at(10)));
+        // Neither another soft purge nor one of all lengthens its life; a hard one ends it.
+        table.purge(TAG, Purge::Soft(at(20)));
+        table.purge_scope(Scope::All, Purge::Soft(at(30)));
+        assert_eq!(validity(), Validity::SoftPurged(at(10)));
+        let after = table.begin_fetch().sequence();
+        assert_eq!(
+            table.validity(&key("a", "/1"), &cells, after, &Clearance::default()),
+            Validity::Untouched
+        );
+        table.purge(TAG, Purge::Hard);
+        assert_eq!(validity(), Validity::Purged);
+    }
+
+    #[test]
+    fn a_wide_soft_purge_is_remembered_without_looking_at_it_again() {
+        let table = Arc::new(Invalidations::default());
+        let filled = table.begin_fetch().sequence();
+        let (key, clearance) = (key("a", "/1"), Clearance::default());
+        let validity = || table.validity(&key, &[], filled, &clearance);
+        table.purge_scope(prefix("a", "/"), Purge::Soft(Timestamp::from_s(10)));
+        assert_eq!(validity(), Validity::SoftPurged(Timestamp::from_s(10)));
+        table.wide.write().unwrap().clear();
+        assert_eq!(validity(), Validity::SoftPurged(Timestamp::from_s(10)));
+    }
+
+    #[test]
+    fn an_answer_survives_the_purge_that_it_brings_and_no_other() {
+        let table = Arc::new(Invalidations::default());
+        let url = Subject::Url { host: "a", target: "/1" };
+        let cells = [table.cell(url), table.cell(TAG)];
+        let key = key("a", "/1");
+        let of_old = table.begin_fetch().sequence();
+        let began = table.begin_fetch().sequence();
+        let filled = table.purge_own(url, &key, &cells, began).unwrap();
+        let validity = |filled| table.validity(&key, &cells, filled, &Clearance::default());
+        assert_eq!((validity(of_old), validity(filled)), (Validity::Purged, Validity::Untouched));
+        table.purge(TAG, Purge::Hard);
+        assert_eq!(validity(filled), Validity::Purged);
+
+        let began = table.begin_fetch().sequence();
+        table.purge(TAG, Purge::Hard);
+        assert_eq!(table.purge_own(url, &key, &cells, began), None);
+    }
+
     fn prefix(host: &str, prefix: &str) -> Scope {
         Scope::Prefix { host: host.into(), prefix: prefix.into() }
     }
@@ -305,18 +491,18 @@ mod tests {
     fn a_wide_purge_reaches_its_scope_and_only_what_was_fetched_before_it() {
         let table = Arc::new(Invalidations::default());
         let before = table.begin_fetch().sequence();
-        table.purge_scope(prefix("a", "/shop/"));
+        table.purge_scope(prefix("a", "/shop/"), Purge::Hard);
         let after = table.begin_fetch().sequence();
-        let allows = |host, target, filled| table.allows(&key(host, target), filled, &AtomicU64::new(0));
+        let allows = |host, target, filled| validity(&table, host, target, filled) == Validity::Untouched;
         assert!(!allows("a", "/shop/1", before));
         assert!(!allows("a", "/shop/?x", before));
         assert!(
             allows("a", "/shop", before) && allows("a", "/other", before) && allows("b", "/shop/1", before)
         );
         assert!(allows("a", "/shop/1", after));
-        table.purge_scope(prefix("a", ""));
+        table.purge_scope(prefix("a", ""), Purge::Hard);
         assert!(!allows("a", "/other", after) && allows("b", "/shop/1", after));
-        table.purge_scope(Scope::All);
+        table.purge_scope(Scope::All, Purge::Hard);
         assert!(!allows("b", "/shop/1", after));
         assert!(allows("b", "/shop/1", table.begin_fetch().sequence()));
     }
@@ -325,23 +511,25 @@ mod tests {
     fn what_was_cleared_is_reached_by_a_later_purge_all_the_same() {
         let table = Arc::new(Invalidations::default());
         let filled = table.begin_fetch().sequence();
-        let (key, cleared) = (key("a", "/1"), AtomicU64::new(0));
-        table.purge_scope(prefix("b", ""));
-        assert!(table.allows(&key, filled, &cleared));
-        assert_eq!(cleared.load(Ordering::Relaxed), table.newest_wide.load(Ordering::Relaxed));
-        table.purge_scope(prefix("a", ""));
-        assert!(!table.allows(&key, filled, &cleared));
+        let (key, clearance) = (key("a", "/1"), Clearance::default());
+        let validity = || table.validity(&key, &[], filled, &clearance);
+        table.purge_scope(prefix("b", ""), Purge::Hard);
+        assert_eq!(validity(), Validity::Untouched);
+        let looked_up_to = clearance.looked_up_to.load(Ordering::Relaxed);
+        assert_eq!(looked_up_to, table.newest_wide.load(Ordering::Relaxed));
+        table.purge_scope(prefix("a", ""), Purge::Hard);
+        assert_eq!(validity(), Validity::Purged);
     }
 
     #[test]
     fn wide_purges_are_bounded_and_none_is_forgotten() {
         let table = Arc::new(Invalidations::default());
         let filled = table.begin_fetch().sequence();
-        table.purge_scope(prefix("a", "/1"));
+        table.purge_scope(prefix("a", "/1"), Purge::Hard);
         for number in 0..MAX_WIDE_PURGES * 3 {
-            table.purge_scope(prefix("b", &number.to_string()));
+            table.purge_scope(prefix("b", &number.to_string()), Purge::Hard);
         }
         assert!(table.wide.read().unwrap().len() <= MAX_WIDE_PURGES + 1);
-        assert!(!table.allows(&key("a", "/1"), filled, &AtomicU64::new(0)));
+        assert_eq!(validity(&table, "a", "/1", filled), Validity::Purged);
     }
 }
