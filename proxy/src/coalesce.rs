@@ -7,19 +7,21 @@
 //! who waited is next. Must not know how to fetch. Next: `fetch.rs`.
 
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use caching::time::Timestamp;
 use http::header::AUTHORIZATION;
-use tokio::sync::watch;
+
+pub mod fills;
+
+use fills::{Begin, Ended, Followed, Registered};
 
 use crate::{
     error::Error,
-    invalidations::{FetchMark, Invalidations, Sequence, shard_of},
+    invalidations::{FetchMark, Sequence, Validity},
     lookup::{self, Found, Reusable},
     memory::{Stored, StoredBody},
     observe::{Forward, Outcome},
@@ -28,35 +30,38 @@ use crate::{
     worker::Worker,
 };
 
-/// How long it is remembered that a key brought nothing to share.
-const HIT_FOR_MISS: Duration = Duration::from_secs(120);
 const REMEMBERED_KEYS: usize = 64 * 1024;
-const SHARDS: usize = 64;
 
-/// The fetches under way, and the keys that are not worth waiting for. Shared by all workers.
+/// The fetches under way.
+pub type Fills = fills::Fills<Stored>;
+
+/// The keys that brought nothing to share. Shared by all workers.
 #[derive(Debug)]
-pub struct Fills {
-    shards: Box<[Mutex<ByKey>]>,
-    unshareable: quick_cache::sync::Cache<u64, Timestamp>,
+pub struct Unshareable {
+    until: quick_cache::sync::Cache<u64, Timestamp>,
     hasher: RandomState,
 }
 
-type ByKey = HashMap<Arc<[u8]>, Arc<Fill>>;
-
-/// One fetch that others may wait for.
-#[derive(Debug)]
-struct Fill {
-    state: watch::Sender<State>,
+impl Default for Unshareable {
+    fn default() -> Unshareable {
+        Unshareable { until: quick_cache::sync::Cache::new(REMEMBERED_KEYS), hasher: RandomState::new() }
+    }
 }
 
-#[derive(Debug, Clone)]
-enum State {
-    Pending,
-    /// The head is there and storable; the body arrives, or is there.
-    Ready(Arc<Stored>),
-    /// It is for its own client alone, and the next one would be, too.
-    NotShareable,
-    Failed,
+impl Unshareable {
+    /// Requests for this key need not wait for each other for a while.
+    pub fn remember(&self, key: &[u8], until: Timestamp) {
+        self.until.insert(self.hasher.hash_one(key), until);
+    }
+
+    /// The key has something to share after all.
+    pub fn forget(&self, key: &[u8]) {
+        self.until.remove(&self.hasher.hash_one(key));
+    }
+
+    fn holds(&self, key: &[u8], now: Timestamp) -> bool {
+        self.until.get(&self.hasher.hash_one(key)).is_some_and(|until| now < until)
+    }
 }
 
 /// What a request is to do now.
@@ -78,24 +83,7 @@ pub struct FetchPermit {
     pub stale: Option<Arc<Stored>>,
     pub may_store: bool,
     mark: FetchMark,
-    registered: Option<Registered>,
-}
-
-#[derive(Debug)]
-struct Registered {
-    fills: Arc<Fills>,
-    key: Arc<[u8]>,
-    fill: Arc<Fill>,
-}
-
-impl Default for Fills {
-    fn default() -> Fills {
-        Fills {
-            shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
-            unshareable: quick_cache::sync::Cache::new(REMEMBERED_KEYS),
-            hasher: RandomState::new(),
-        }
-    }
+    registered: Option<Registered<Stored>>,
 }
 
 /// Gives the permit to fetch, or waits for the fetch that is under way. `waits`: how often this request has waited.
@@ -108,25 +96,35 @@ pub async fn join(
     waits: usize,
 ) -> Result<Turn, Error> {
     // What is fetched with credentials is rarely for others: nobody should wait for it, and it for nobody.
-    let is_for_one = plan.cache != CacheUse::Use || request.fields.contains_key(AUTHORIZATION);
-    if waits >= MAX_WAITS || is_for_one || is_unshareable(worker, plan) {
+    let is_for_one = !is_for_everybody(plan, stale.as_deref()) || request.fields.contains_key(AUTHORIZATION);
+    if waits >= MAX_WAITS || is_for_one || worker.proxy.unshareable.holds(&plan.key, worker.proxy.clock.now())
+    {
         return Ok(Turn::Fetch(alone(worker, plan, why, stale)));
     }
     let mut followed = match begin(worker, plan.key.as_slice().into(), why, stale.clone()) {
-        Begin::First(permit) => return Ok(unless_stored_meanwhile(worker, request, plan, permit)),
-        Begin::Follow(followed) => followed,
+        Ok(permit) => return Ok(unless_stored_meanwhile(worker, request, plan, permit)),
+        Err(followed) => followed,
     };
     let limit = plan.routed.view.live.config.limits.max_waiters;
     if followed.waiting() > limit {
         return Err(Error::TooManyWaiters { limit });
     }
-    match followed.end(plan.routed.upstream().longest_wait()).await {
-        Ended::Shared(stored) if stored.selecting.matches(&request.fields) => {
-            Ok(follow(worker, plan, &stored).map_or(Turn::LookAgain, Turn::Follow))
+    match ended(&mut followed, plan.routed.upstream().longest_wait()).await {
+        Some(Ended::Shared(stored)) if selects(plan, request, &stored) => {
+            Ok(follow(worker, request, plan, why, &stored).map_or(Turn::LookAgain, Turn::Follow))
         }
-        Ended::Shared(other) => Ok(join_variant(worker, request, plan, why, stale, &other).await),
-        Ended::NotShareable | Ended::StillPending => Ok(Turn::Fetch(alone(worker, plan, why, stale))),
-        Ended::Failed => Ok(Turn::LookAgain),
+        Some(Ended::Shared(other)) => Ok(join_variant(worker, request, plan, why, stale, &other).await),
+        Some(Ended::NotShareable) | None => Ok(Turn::Fetch(alone(worker, plan, why, stale))),
+        Some(Ended::Failed) => Ok(Turn::LookAgain),
+    }
+}
+
+/// Whether what is fetched is the whole response. A range of one that is stored whole validates that.
+fn is_for_everybody(plan: &Plan, stale: Option<&Stored>) -> bool {
+    match plan.cache {
+        CacheUse::Use => true,
+        CacheUse::Part => stale.is_some_and(|stale| stale.body.length().is_some()),
+        CacheUse::Head | CacheUse::LookUpOnly | CacheUse::No(_) => false,
     }
 }
 
@@ -141,19 +139,17 @@ async fn join_variant(
     other: &Stored,
 ) -> Turn {
     let mut key = plan.key.clone();
-    other.selecting.append_values(&request.fields, &mut key);
+    other.selecting.append_values(&request.fields, &plan.routed.route().vary, &mut key);
     let mut followed = match begin(worker, key.into(), why, stale.clone()) {
-        Begin::First(permit) => return unless_stored_meanwhile(worker, request, plan, permit),
-        Begin::Follow(followed) => followed,
+        Ok(permit) => return unless_stored_meanwhile(worker, request, plan, permit),
+        Err(followed) => followed,
     };
-    match followed.end(plan.routed.upstream().longest_wait()).await {
-        Ended::Shared(stored) if stored.selecting.matches(&request.fields) => {
-            follow(worker, plan, &stored).map_or(Turn::LookAgain, Turn::Follow)
+    match ended(&mut followed, plan.routed.upstream().longest_wait()).await {
+        Some(Ended::Shared(stored)) if selects(plan, request, &stored) => {
+            follow(worker, request, plan, why, &stored).map_or(Turn::LookAgain, Turn::Follow)
         }
-        Ended::Shared(_) | Ended::NotShareable | Ended::StillPending => {
-            Turn::Fetch(alone(worker, plan, why, stale))
-        }
-        Ended::Failed => Turn::LookAgain,
+        Some(Ended::Shared(_) | Ended::NotShareable) | None => Turn::Fetch(alone(worker, plan, why, stale)),
+        Some(Ended::Failed) => Turn::LookAgain,
     }
 }
 
@@ -167,128 +163,61 @@ fn unless_stored_meanwhile(worker: &Worker, request: &Request, plan: &Plan, perm
     }
 }
 
+fn selects(plan: &Plan, request: &Request, stored: &Stored) -> bool {
+    stored.selecting.matches(&request.fields, &plan.routed.route().vary)
+}
+
 /// A place in the body of a response that another request fetches; `None` if it is not for this one, or has outgrown
 /// what is kept.
-fn follow(worker: &Worker, plan: &Plan, stored: &Arc<Stored>) -> Option<Reusable> {
-    let Found::Reusable(reusable) = lookup::judge(worker, plan, stored) else { return None };
+fn follow(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    why: Forward,
+    stored: &Arc<Stored>,
+) -> Option<Reusable> {
+    let Found::Reusable(reusable) = lookup::judge(worker, request, plan, stored) else { return None };
     let reader = match &stored.body {
-        StoredBody::Whole(_) => None,
+        StoredBody::Whole(_) | StoredBody::Part(..) => None,
         StoredBody::Arriving(arriving) => Some(arriving.reader()?),
     };
-    Some(Reusable { outcome: Outcome::Collapsed, reader, ..reusable })
+    Some(Reusable { outcome: Outcome::Collapsed, why, wants_refresh: false, reader, ..reusable })
 }
 
 /// The permit to refresh in the background, unless somebody does already.
 pub fn refresh(worker: &Worker, plan: &Plan, stale: Arc<Stored>) -> Option<FetchPermit> {
-    match begin(worker, plan.key.as_slice().into(), Forward::Stale, Some(stale)) {
-        Begin::First(permit) => Some(permit),
-        Begin::Follow(_) => None,
-    }
+    begin(worker, plan.key.as_slice().into(), Forward::Stale, Some(stale)).ok()
 }
 
-enum Begin {
-    First(FetchPermit),
-    Follow(Followed),
-}
-
-struct Followed {
-    fill: Arc<Fill>,
-    state: watch::Receiver<State>,
-}
-
-impl Followed {
-    fn waiting(&self) -> usize {
-        self.fill.state.receiver_count()
-    }
-
-    /// How the fetch ended, or began to be shared.
-    async fn end(&mut self, patience: Duration) -> Ended {
-        let changed = self.state.wait_for(|state| !matches!(state, State::Pending));
-        match tokio::time::timeout(patience, changed).await {
-            Ok(Ok(state)) => match &*state {
-                State::Ready(stored) => Ended::Shared(Arc::clone(stored)),
-                State::NotShareable => Ended::NotShareable,
-                State::Pending | State::Failed => Ended::Failed,
-            },
-            Ok(Err(_)) => Ended::Failed,
-            Err(_) => Ended::StillPending,
+/// The permit for the first, a place among those who wait for the others.
+fn begin(
+    worker: &Worker,
+    key: Arc<[u8]>,
+    why: Forward,
+    stale: Option<Arc<Stored>>,
+) -> Result<FetchPermit, Followed<Stored>> {
+    let invalidations = &worker.proxy.invalidations;
+    // A purge has reached it: what comes now must not be answered with it.
+    let outdated = |stored: &Stored| stored.validity(invalidations, &key) != Validity::Untouched;
+    match worker.proxy.fills.begin(Arc::clone(&key), outdated) {
+        Begin::First(registered) => {
+            let mark = invalidations.begin_fetch();
+            Ok(FetchPermit { why, stale, may_store: true, mark, registered: Some(registered) })
         }
+        Begin::Follow(followed) => Err(followed),
     }
 }
 
-enum Ended {
-    Shared(Arc<Stored>),
-    NotShareable,
-    Failed,
-    /// It takes longer than a fetch of one's own would.
-    StillPending,
-}
-
-fn begin(worker: &Worker, key: Arc<[u8]>, why: Forward, stale: Option<Arc<Stored>>) -> Begin {
-    let fills = &worker.proxy.fills;
-    let mut shard = fills.shard(&key);
-    if let Some(known) = shard.get(&key).filter(|known| !known.is_outdated(&worker.proxy.invalidations, &key))
-    {
-        let state = known.state.subscribe();
-        return Begin::Follow(Followed { fill: Arc::clone(known), state });
-    }
-    let fill = Arc::new(Fill { state: watch::Sender::new(State::Pending) });
-    shard.insert(Arc::clone(&key), Arc::clone(&fill));
-    drop(shard);
-    let registered = Registered { fills: Arc::clone(fills), key, fill };
-    let mark = worker.proxy.invalidations.begin_fetch();
-    Begin::First(FetchPermit { why, stale, may_store: true, mark, registered: Some(registered) })
-}
-
-impl Fill {
-    /// A purge has reached what it brings: nobody who comes now may have that, and one new fetch is to be made for
-    /// all of them, not one for each.
-    fn is_outdated(&self, invalidations: &Invalidations, key: &[u8]) -> bool {
-        matches!(&*self.state.borrow(), State::Ready(stored) if !stored.is_valid(invalidations, key))
-    }
+/// How the fetch of another one ended; `None`: it takes longer than a fetch of one's own would.
+async fn ended(followed: &mut Followed<Stored>, patience: Duration) -> Option<Ended<Stored>> {
+    tokio::time::timeout(patience, followed.end()).await.ok()
 }
 
 /// A permit that nobody waits for.
 fn alone(worker: &Worker, plan: &Plan, why: Forward, stale: Option<Arc<Stored>>) -> FetchPermit {
     let mark = worker.proxy.invalidations.begin_fetch();
-    FetchPermit { why, stale, may_store: plan.cache == CacheUse::Use, mark, registered: None }
-}
-
-fn is_unshareable(worker: &Worker, plan: &Plan) -> bool {
-    let fills = &worker.proxy.fills;
-    let until = fills.unshareable.get(&fills.hasher.hash_one(plan.key.as_slice()));
-    until.is_some_and(|until| worker.proxy.clock.now() < until)
-}
-
-impl Fills {
-    fn shard(&self, key: &[u8]) -> MutexGuard<'_, ByKey> {
-        let shard = &self.shards[shard_of(self.hasher.hash_one(key), SHARDS)];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Requests for this key need not wait for each other for a while.
-    pub fn remember_unshareable(&self, key: &[u8], now: Timestamp) {
-        self.unshareable.insert(self.hasher.hash_one(key), now + HIT_FOR_MISS);
-    }
-
-    /// The key has something to share after all.
-    pub fn forget_unshareable(&self, key: &[u8]) {
-        self.unshareable.remove(&self.hasher.hash_one(key));
-    }
-
-    /// Fetches under way that others may wait for.
-    pub fn under_way(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
-    }
-
-    /// Requests that wait for another one's fetch at this moment.
-    pub fn waiting(&self) -> usize {
-        let of_shard = |shard: &Mutex<ByKey>| {
-            let fills = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            fills.values().map(|fill| fill.state.receiver_count()).sum::<usize>()
-        };
-        self.shards.iter().map(of_shard).sum()
-    }
+    let may_store = is_for_everybody(plan, stale.as_deref());
+    FetchPermit { why, stale, may_store, mark, registered: None }
 }
 
 impl FetchPermit {
@@ -297,38 +226,17 @@ impl FetchPermit {
         self.mark.sequence()
     }
 
-    /// The head is storable: followers may have it. The permit stays until the body is there, so that those
-    /// who come later find it too.
+    /// The head is storable: followers may have it.
     pub fn share(&self, stored: &Arc<Stored>) {
         if let Some(registered) = &self.registered {
-            registered.fill.state.send_replace(State::Ready(Arc::clone(stored)));
+            registered.share(Arc::clone(stored));
         }
     }
-}
 
-impl FetchPermit {
     /// What it brought is for its own client alone, and what the next request brings would be, too.
     pub fn not_shareable(&self) {
         if let Some(registered) = &self.registered {
-            registered.fill.state.send_replace(State::NotShareable);
+            registered.not_shareable();
         }
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let mut shard = self.fills.shard(&self.key);
-        // Another fetch may have taken the place of this one.
-        if shard.get(&self.key).is_some_and(|known| Arc::ptr_eq(known, &self.fill)) {
-            shard.remove(&self.key);
-        }
-        drop(shard);
-        self.fill.state.send_if_modified(|state| {
-            let is_pending = matches!(state, State::Pending);
-            if is_pending {
-                *state = State::Failed;
-            }
-            is_pending
-        });
     }
 }
