@@ -7,6 +7,7 @@
 use std::{
     io,
     net::SocketAddr,
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::Poll,
@@ -14,8 +15,8 @@ use std::{
     time::Duration,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioTimer;
+use hyper::{server::conn::http1, service::service_fn, upgrade::OnUpgrade};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -23,11 +24,14 @@ use tokio::{
     task::JoinSet,
 };
 
+mod link;
 mod stream;
+
+pub use link::{InterimSink, Link};
 
 use stream::ClientStream;
 
-use crate::{config::Limits, live::Proxy, serve::serve, worker::Worker};
+use crate::{config::Limits, live::Proxy, serve::serve, upgrade, worker::Worker};
 
 const BACKLOG: i32 = 4096;
 /// After a failed accept (no file descriptors left, most likely), so as not to spin.
@@ -198,11 +202,20 @@ async fn connection(
         tracing::debug!("set TCP_NODELAY: {error}");
     }
     worker.metrics.connections.fetch_add(1, Ordering::Relaxed);
-    let service = service_fn(|request| {
-        let worker = Rc::clone(&worker);
-        async move { Ok::<_, std::convert::Infallible>(serve(&worker, request, client.ip()).await) }
+    let task = std::future::poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+    let link = Link::new(task);
+    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+        if request.extensions().get::<OnUpgrade>().is_some() {
+            link.somebody_asks_to_switch();
+        }
+        let (worker, link) = (Rc::clone(&worker), Rc::clone(&link));
+        async move {
+            let response = serve(&worker, request, client.ip(), &link).await;
+            link.end_turn();
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
-    let serving = http1::Builder::new()
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         // From the end of one answer to the end of the next head: it bounds idling and slow heads alike.
         .header_read_timeout(limits.idle_timeout)
@@ -210,18 +223,41 @@ async fn connection(
         .max_headers(limits.max_fields)
         // `pipeline_flush` stays off. With it, hyper 1.12 closes without having written its last answer when bytes of
         // the client follow the request, and copies whole bodies into a buffer without bound for slow readers.
-        .serve_connection(ClientStream::new(stream, limits.idle_timeout, &worker.joined), service);
-    let mut serving = std::pin::pin!(serving);
-    let ended = tokio::select! {
+        .serve_connection(ClientStream::new(stream, limits.idle_timeout, &worker.joined, &link), service);
+    let ended_itself = tokio::select! {
         biased;
-        ended = serving.as_mut() => ended,
-        _ = stopping.wait_for(|stop| *stop) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+        ended = &mut serving => Some(ended),
+        _ = stopping.wait_for(|stop| *stop) => None,
+    };
+    let mut ended = match ended_itself {
+        Some(ended) => ended,
+        None => {
+            Pin::new(&mut serving).graceful_shutdown();
+            (&mut serving).await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!("connection of a client: {error}");
+    if ended.is_ok() && link.may_end_early() {
+        // hyper 1.12 reports a connection on which a switch was asked for as switched, made or not, and leaves out the
+        // last flush and the shutdown. Polled once more, it does both.
+        ended = (&mut serving).await;
+    }
+    match (ended, link.take_tunnel()) {
+        (Ok(()), Some(tunnel)) => {
+            let parts = serving.into_parts();
+            worker.metrics.tunnels.fetch_add(1, Ordering::Relaxed);
+            let joined = upgrade::join(TokioIo::new(parts.io), parts.read_buf, *tunnel, limits.idle_timeout);
+            let ended = tokio::select! {
+                ended = joined => ended,
+                // Only its two ends know when it would be finished.
+                _ = stopping.wait_for(|stop| *stop) => Ok(()),
+            };
+            if let Err(error) = ended {
+                tracing::debug!("tunnel of a client: {error}");
+            }
+            worker.metrics.tunnels.fetch_sub(1, Ordering::Relaxed);
+        }
+        (Ok(()), None) => (),
+        (Err(error), _) => tracing::debug!("connection of a client: {error}"),
     }
     worker.metrics.connections.fetch_sub(1, Ordering::Relaxed);
 }

@@ -9,26 +9,31 @@ use std::{
 
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
 };
 use http_body::Body as _;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::Upgraded};
 use tokio::net::TcpStream;
 
 mod body;
 mod connection;
+mod interim;
 
 pub use body::{ClientBody, Patience, RequestBody, UpstreamBody};
-pub use connection::Pool;
+pub use connection::{OpenGuard, Pool};
 
 use body::{Failure, Lease};
 use connection::Connection;
+use interim::Interims;
 
 use crate::{
+    accept::InterimSink,
     clock::Stopwatch,
     config::{self, Server},
     error::{Error, Side},
     observe::metrics::UpstreamMetrics,
+    trailers::announced,
+    upgrade::is_fitting,
 };
 
 /// An upstream with this worker's connections to it.
@@ -37,6 +42,14 @@ pub struct Upstream {
     pools: Vec<Rc<Pool>>,
     next: Cell<usize>,
     metrics: Arc<UpstreamMetrics>,
+}
+
+/// A connection to a server that has switched to another protocol.
+#[derive(Debug)]
+pub struct Tunnel {
+    pub upgraded: Upgraded,
+    /// It counts as one of the upstream's connections for as long as it lives.
+    pub open: OpenGuard,
 }
 
 /// A request head for an upstream.
@@ -56,8 +69,14 @@ impl Upstream {
     /// A server that cannot be connected to is passed over for the next one. A kept connection may have been closed by
     /// its server at the moment at which it is used again: then the request is sent once more, if nothing of it was
     /// sent, or if it has no body and may be repeated.
-    pub async fn send(&self, head: UpstreamHead, body: RequestBody) -> Result<Response<UpstreamBody>, Error> {
-        let result = self.send_to_some(head, body).await;
+    /// Interim responses go to `interim` as they come.
+    pub async fn send(
+        &self,
+        head: UpstreamHead,
+        body: RequestBody,
+        interim: Option<&InterimSink>,
+    ) -> Result<Response<UpstreamBody>, Error> {
+        let result = self.send_to_some(head, body, interim).await;
         if result.as_ref().is_err_and(|error| error.side() == Side::Upstream) {
             self.metrics.failures.fetch_add(1, Ordering::Relaxed);
         }
@@ -68,6 +87,7 @@ impl Upstream {
         &self,
         head: UpstreamHead,
         body: RequestBody,
+        interim: Option<&InterimSink>,
     ) -> Result<Response<UpstreamBody>, Error> {
         let count = self.config.servers.len();
         let first = self.next.get();
@@ -83,7 +103,7 @@ impl Upstream {
                     continue;
                 }
             };
-            return self.send_to(server, pool, connection, head, body).await;
+            return self.send_to(server, pool, connection, head, body, interim).await;
         }
         Err(failure)
     }
@@ -95,19 +115,33 @@ impl Upstream {
         mut connection: Connection,
         head: UpstreamHead,
         body: RequestBody,
+        interim: Option<&InterimSink>,
     ) -> Result<Response<UpstreamBody>, Error> {
+        let interims = Interims::default();
         let upload = body.upload();
         let may_be_repeated = body.is_empty() && head.method.is_idempotent();
-        let mut request = head.request(body);
+        let mut request = head.request(body, &interims);
         loop {
             let is_reused = connection.is_reused;
             let watch = Stopwatch::start();
             let mut sent = std::pin::pin!(connection.sender.try_send_request(request));
             let answered = loop {
-                match tokio::time::timeout(self.config.response_timeout, sent.as_mut()).await {
-                    Ok(answered) => break answered,
-                    // The wait for an answer begins when all was said.
-                    Err(_) if !upload.is_over() => (),
+                // An interim response is no answer: the wait goes on as if it had not come.
+                let answer_or_flood = async {
+                    tokio::select! {
+                        biased;
+                        flood = interims.pass_on(interim) => Err(flood),
+                        answered = sent.as_mut() => Ok(answered),
+                    }
+                };
+                match tokio::time::timeout(self.config.response_timeout, answer_or_flood).await {
+                    Ok(Ok(answered)) => break answered,
+                    Ok(Err(interim::Flood)) => {
+                        let reason = "too many interim responses, or too large";
+                        return Err(Error::HttpProtocolError { upstream: self.name(), reason });
+                    }
+                    // The wait for an answer begins when all was said; or when the upstream takes no more of it.
+                    Err(_) if upload.goes_on() => (),
                     Err(_) => {
                         return Err(Error::HttpResponseTimeout {
                             upstream: self.name(),
@@ -120,6 +154,9 @@ impl Upstream {
             let mut refused = match answered {
                 Ok(response) => {
                     self.metrics.to_head.record(watch.elapsed());
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        return self.switched(response, &head, pool).await;
+                    }
                     return self.received(response, &head.method, pool, connection);
                 }
                 Err(refused) => refused,
@@ -137,7 +174,7 @@ impl Upstream {
             request = match refused.take_message() {
                 Some(unsent) if is_reused => unsent,
                 None if is_reused && may_be_repeated && !refused.error().is_parse() => {
-                    head.request(RequestBody::Empty)
+                    head.request(RequestBody::Empty, &interims)
                 }
                 Some(_) | None => {
                     return Err(Error::ConnectionTerminated {
@@ -151,6 +188,25 @@ impl Upstream {
         }
     }
 
+    /// A server that wants to switch: only if it was asked to, and to what it was asked for.
+    async fn switched(
+        &self,
+        mut response: Response<Incoming>,
+        head: &UpstreamHead,
+        pool: &Rc<Pool>,
+    ) -> Result<Response<UpstreamBody>, Error> {
+        let broken = |reason| Error::HttpProtocolError { upstream: self.name(), reason };
+        let Some(asked) = head.fields.get(UPGRADE) else { return Err(broken("101 without an upgrade")) };
+        if !is_fitting(asked, response.headers()) {
+            return Err(broken("101 to a protocol that was not asked for"));
+        }
+        // hyper hands the stream over in the turn in which it hands over the head.
+        let upgraded = hyper::upgrade::on(&mut response).await.map_err(|_| broken("101 and no stream"))?;
+        let tunnel = Tunnel { upgraded, open: pool.one_more() };
+        let (parts, incoming) = response.into_parts();
+        Ok(Response::from_parts(parts, UpstreamBody::switched(incoming, tunnel)))
+    }
+
     /// Refuses or repairs what hyper lets through and a cache must not.
     fn received(
         &self,
@@ -161,9 +217,6 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, Error> {
         let (mut parts, incoming) = response.into_parts();
         let broken = |reason| Error::HttpProtocolError { upstream: self.name(), reason };
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(broken("101 without an upgrade"));
-        }
         let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
         let is_chunked = match (codings.next(), codings.next()) {
             (None, _) => false,
@@ -191,9 +244,15 @@ impl Upstream {
         // that has none would be taken for the answer to the next request.
         let is_certain =
             !(is_chunked && announces_length) && !(has_no_body && (is_chunked || announces_length));
-        let lease = Lease { connection, pool: Rc::clone(pool), max_idle: self.config.max_idle };
+        let lease = Lease {
+            connection,
+            pool: Rc::clone(pool),
+            max_idle: self.config.max_idle,
+            may_be_used_again: is_certain,
+        };
         let patience = Patience::new(self.config.read_timeout);
-        let body = UpstreamBody::new(incoming, is_certain.then_some(lease), patience);
+        let announced = if is_chunked && !has_no_body { announced(&parts.headers) } else { None };
+        let body = UpstreamBody::new(incoming, lease, patience, announced);
         Ok(Response::from_parts(parts, body))
     }
 
@@ -245,11 +304,12 @@ impl Upstream {
 }
 
 impl UpstreamHead {
-    fn request(&self, body: RequestBody) -> http::Request<RequestBody> {
+    fn request(&self, body: RequestBody, interims: &Interims) -> http::Request<RequestBody> {
         let mut request = http::Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.fields.clone();
+        interims.listen(&mut request);
         request
     }
 }

@@ -19,6 +19,8 @@ pub struct Seen {
     /// Names in lower case, in their order.
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// Fields behind a chunked body, as they came.
+    pub trailers: Vec<String>,
     /// Which connection it came by, counted from 0.
     pub connection: usize,
 }
@@ -171,7 +173,7 @@ impl Shared {
         let mut reader = BufReader::new(stream.try_clone()?);
         while let Some(mut seen) = head(&mut reader)? {
             seen.connection = connection;
-            seen.body = body(&mut reader, &seen)?;
+            (seen.body, seen.trailers) = body(&mut reader, &seen)?;
             let mut answering = Answering { stream: stream.try_clone()?, method: seen.method.clone() };
             lock(&self.seen).push(seen.clone());
             (self.answer)(&seen, &mut answering)?;
@@ -189,28 +191,31 @@ fn head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Seen>> {
         let (name, value) = line.split_once(':').unwrap_or((&line, ""));
         fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    Ok(Some(Seen { method, target, fields, body: Vec::new(), connection: 0 }))
+    Ok(Some(Seen { method, target, fields, body: Vec::new(), trailers: Vec::new(), connection: 0 }))
 }
 
-fn body(reader: &mut BufReader<TcpStream>, seen: &Seen) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
+fn body(reader: &mut BufReader<TcpStream>, seen: &Seen) -> io::Result<(Vec<u8>, Vec<String>)> {
+    let (mut body, mut trailers) = (Vec::new(), Vec::new());
     if seen.field("transfer-encoding").is_some() {
         loop {
             let size =
                 line(reader)?.and_then(|line| usize::from_str_radix(&line, 16).ok()).unwrap_or_default();
+            if size == 0 {
+                while let Some(field) = line(reader)?.filter(|line| !line.is_empty()) {
+                    trailers.push(field);
+                }
+                return Ok((body, trailers));
+            }
             let mut chunk = vec![0; size];
             reader.read_exact(&mut chunk)?;
             line(reader)?;
-            if size == 0 {
-                return Ok(body);
-            }
             body.extend_from_slice(&chunk);
         }
     }
     let length = seen.field("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     body.resize(length, 0);
     reader.read_exact(&mut body)?;
-    Ok(body)
+    Ok((body, trailers))
 }
 
 fn line(reader: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {

@@ -126,6 +126,14 @@ impl Proxy {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
+    /// Of a target on the host that [`Self::get`] names.
+    #[track_caller]
+    pub fn purge_url(&self, target: &str) {
+        let url = format!("http://{}{target}", self.address);
+        let answer = self.admin("POST", "/api/purge", &format!("{{\"urls\": [\"{url}\"]}}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     /// Drains, as a termination signal would make it.
     pub fn stop(&mut self) {
         if let Some(workers) = self.workers.take() {

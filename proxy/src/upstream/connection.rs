@@ -17,7 +17,7 @@ use std::{
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use socket2::Socket;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::AbortHandle};
 
 use super::RequestBody;
 use crate::clock::Stopwatch;
@@ -41,6 +41,15 @@ pub(super) struct Connection {
     pub(super) is_reused: bool,
     /// A second handle of the socket, to look into it. Weak: it is closed when hyper closes its own.
     socket: Weak<Socket>,
+    /// Ended with it: left to itself, hyper first writes what it has, and a server that reads nothing would keep it,
+    /// and the client's body with it, for as long as it likes.
+    task: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Connection {
@@ -49,12 +58,12 @@ impl Connection {
         let socket = Rc::new(Socket::from(stream.as_fd().try_clone_to_owned()?));
         let handle = Rc::downgrade(&socket);
         let (sender, serving) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        tokio::task::spawn_local(async move {
+        let task = tokio::task::spawn_local(async move {
             // Its end is told to whoever reads from it; here is nothing to add.
-            let _ = serving.await;
+            let _ = serving.with_upgrades().await;
             drop((socket, open));
         });
-        Ok(Connection { sender, is_reused: false, socket: handle })
+        Ok(Connection { sender, is_reused: false, socket: handle, task: task.abort_handle() })
     }
 
     /// Open, and without a byte that nobody has asked for.
@@ -107,7 +116,8 @@ impl Pool {
 }
 
 /// Counts one open connection for as long as it lives.
-pub(super) struct OpenGuard(Rc<Cell<usize>>);
+#[derive(Debug)]
+pub struct OpenGuard(Rc<Cell<usize>>);
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
