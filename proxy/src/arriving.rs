@@ -11,10 +11,14 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    pieces::{Block, Pieces},
+};
 
 /// How far the fetch may run ahead of the slowest reader once the body is not kept any more.
 const WINDOW_BYTES: usize = 128 * 1024;
@@ -22,6 +26,8 @@ const WINDOW_BYTES: usize = 128 * 1024;
 #[derive(Debug, Default)]
 pub struct Arriving {
     state: Mutex<State>,
+    /// The names of trailer fields that may come behind it.
+    announced_trailers: Option<HeaderValue>,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +38,13 @@ struct State {
     buffered_bytes: usize,
     total_bytes: usize,
     is_kept: bool,
+    /// Where what is kept is copied to.
+    block: Block,
+    /// How long it will be, if that was announced.
+    expected_bytes: Option<u64>,
     end: Option<End>,
+    /// What came behind a whole body. For those who read it now: it is not stored.
+    trailers: Option<HeaderMap>,
     readers: slab::Slab<ReaderState>,
     writer: Option<Waker>,
 }
@@ -49,12 +61,15 @@ struct ReaderState {
     next: usize,
     /// It was too slow, and the rest has gone on without it.
     is_left: bool,
+    has_trailers: bool,
     waker: Option<Waker>,
 }
 
 impl Arriving {
-    pub fn new() -> Arc<Arriving> {
-        Arc::new(Arriving { state: Mutex::new(State { is_kept: true, ..State::default() }) })
+    /// `expected_bytes`: its length, if that was announced. `announced_trailers`: the names of fields that may come behind it.
+    pub fn new(expected_bytes: Option<u64>, announced_trailers: Option<HeaderValue>) -> Arc<Arriving> {
+        let state = Mutex::new(State { is_kept: true, expected_bytes, ..State::default() });
+        Arc::new(Arriving { state, announced_trailers })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -75,9 +90,16 @@ impl Arriving {
     /// Adds what came. Returns how many bytes there are now.
     pub fn push(&self, chunk: Bytes) -> usize {
         let mut state = self.lock();
+        let before = state.total_bytes;
         state.total_bytes += chunk.len();
         state.buffered_bytes += chunk.len();
-        state.chunks.push_back(chunk);
+        let State { chunks, block, expected_bytes, is_kept, .. } = &mut *state;
+        if *is_kept {
+            let expected = expected_bytes.map(|all| all.saturating_sub(before as u64));
+            block.copied(&chunk, expected, |piece| chunks.push_back(piece));
+        } else {
+            chunks.push_back(chunk);
+        }
         state.drop_what_all_have_read();
         state.wake_readers();
         state.total_bytes
@@ -126,17 +148,12 @@ impl Arriving {
         self.lock().readers.iter().any(|(_, reader)| !reader.is_left)
     }
 
-    /// Ends it whole and returns all of it in one piece of its own, if it was kept.
-    pub fn finish(&self) -> Option<Bytes> {
+    /// Ends it whole and returns all of it, if it was kept.
+    pub fn finish(&self, trailers: Option<HeaderMap>) -> Option<Pieces> {
         let mut state = self.lock();
+        state.trailers = trailers;
         state.end = Some(End::Whole);
-        let kept = state.is_kept.then(|| {
-            // Copied even if it is one piece: that piece is a slice of a larger read buffer, which would stay
-            // in memory uncounted.
-            let mut whole = BytesMut::with_capacity(state.total_bytes);
-            state.chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
-            whole.freeze()
-        });
+        let kept = state.is_kept.then(|| Pieces::of(state.chunks.iter()));
         state.wake_readers();
         kept
     }
@@ -188,6 +205,10 @@ pub struct Reader {
 }
 
 impl Reader {
+    pub fn announced_trailers(&self) -> Option<&HeaderValue> {
+        self.arriving.announced_trailers.as_ref()
+    }
+
     /// `None` at the end of a whole body, an error at the end of a broken one.
     pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut state = self.arriving.lock();
@@ -204,7 +225,12 @@ impl Reader {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match state.end {
-            Some(End::Whole) => Poll::Ready(None),
+            Some(End::Whole) => {
+                let state = &mut *state;
+                let had_trailers = std::mem::replace(&mut state.readers[self.id].has_trailers, true);
+                let trailers = state.trailers.clone().filter(|_| !had_trailers);
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
             Some(End::Failed) => Poll::Ready(Some(Err(Error::BodyEndedEarly))),
             None => {
                 state.readers[self.id].waker = Some(context.waker().clone());

@@ -17,6 +17,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use caching::freshness::{Allowances, StatusPattern};
+use caching::query::QueryRules;
+use caching::vary::VaryRules;
+use http::HeaderName;
+
 mod file;
 mod section;
 mod names;
@@ -24,6 +29,7 @@ mod units;
 mod server;
 mod pattern;
 mod tags;
+mod upgrade;
 mod faults;
 mod changes;
 #[cfg(test)]
@@ -34,6 +40,8 @@ pub use names::{RouteName, Secret, SecretFileError, UpstreamName};
 pub use pattern::{Captures, HostPattern, MAX_CAPTURES, Matcher, PathPattern};
 pub use server::Server;
 pub use tags::{MAX_TAG_BYTES, TagTemplate};
+pub use units::duration_text;
+pub use upgrade::UpgradeProtocol;
 
 /// No configuration that a person writes comes near this; it keeps a wrong file name from filling memory.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -69,6 +77,8 @@ pub struct Cache {
     pub memory_bytes: u64,
     /// The largest response that is stored; at most `memory_bytes`.
     pub max_response_bytes: u64,
+    /// The target list of RFC 9213: the first of these fields that a response has takes the place of `Cache-Control`.
+    pub targets: Vec<HeaderName>,
 }
 
 /// Bounds on what clients can make the proxy hold or wait for.
@@ -111,12 +121,25 @@ pub struct Route {
     /// Index into [`Config::upstreams`].
     pub upstream: usize,
     pub cache: CacheRules,
+    pub key: KeyRules,
+    pub vary: VaryRules,
     pub tags: Vec<TagTemplate>,
+    /// What a connection of a client may switch to; most routes have none.
+    pub upgrade: Vec<UpgradeProtocol>,
     pub policy: Option<PolicyUse>,
 }
 
+/// What tells stored responses of a route apart, besides host and target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyRules {
+    /// What is done to the query, also before it is sent on. `None`: nothing.
+    pub query: Option<QueryRules>,
+    pub cookies: Vec<Box<str>>,
+    pub fields: Vec<HeaderName>,
+}
+
 /// How long responses of a route are served. `min_ttl` is never above `max_ttl`; `ttl` excludes the other three.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CacheRules {
     pub enabled: bool,
     /// Takes the place of whatever the upstream says.
@@ -127,6 +150,16 @@ pub struct CacheRules {
     pub max_ttl: Option<Duration>,
     pub stale_while_revalidate: Option<Duration>,
     pub stale_if_error: Option<Duration>,
+    /// Statuses that may be stored for so long although their origin says nothing of it.
+    pub status_ttls: Vec<(StatusPattern, Duration)>,
+    /// How long it is remembered that a key brought nothing to share.
+    pub hit_for_miss: Duration,
+    /// How eagerly a response is refreshed before it goes stale; `None`: not at all.
+    pub early_refresh: Option<f32>,
+    /// Whether `no-cache`, `max-age`, `min-fresh` and `max-stale` of a request count.
+    pub honours_requests: bool,
+    /// What is stored although it is not safe for everybody.
+    pub allow: Allowances,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -199,6 +232,17 @@ impl Config {
     }
 }
 
+/// The floor of what is safe, whole.
+const NO_ALLOWANCES: Allowances = Allowances {
+    set_cookie: false,
+    private: false,
+    no_store: false,
+    authorization: false,
+    request_body: false,
+};
+/// Long enough to be worth it, short enough for an app that begins to send what can be stored.
+const HIT_FOR_MISS: Duration = Duration::from_secs(120);
+
 impl CacheRules {
     /// The upstream alone decides, as RFC 9111 has it.
     pub const UPSTREAM_DECIDES: Self = Self {
@@ -209,10 +253,17 @@ impl CacheRules {
         max_ttl: None,
         stale_while_revalidate: None,
         stale_if_error: None,
+        status_ttls: Vec::new(),
+        hit_for_miss: HIT_FOR_MISS,
+        early_refresh: None,
+        honours_requests: false,
+        allow: NO_ALLOWANCES,
     };
 
     /// `cache = false`: nothing is stored, nothing is looked up.
-    pub const DISABLED: Self = Self { enabled: false, ..Self::UPSTREAM_DECIDES };
+    pub fn disabled() -> Self {
+        Self { enabled: false, ..Self::UPSTREAM_DECIDES }
+    }
 }
 
 impl PolicyUse {

@@ -1,15 +1,18 @@
 //! Makes this client's answer: `Age`, `Cache-Status`, 304, HEAD, the body as a stream.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::{collections::VecDeque, fmt::Write as _, io::Write as _};
 
 use bytes::{Bytes, BytesMut};
 use caching::{
+    partial::StoredPart,
     precondition::is_not_modified,
-    range::{Ranged, ranged},
+    range::{ByteRange, Multipart, Ranged, of_partial, ranged},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, TRANSFER_ENCODING},
+    header::{
+        AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, TRAILER, TRANSFER_ENCODING,
+    },
 };
 use plugin_host::RequestDecision;
 
@@ -19,6 +22,7 @@ use crate::{
     lookup::Reusable,
     memory::StoredBody,
     observe::{Forward, Outcome},
+    pieces::Pieces,
     request::Request,
 };
 
@@ -35,8 +39,11 @@ pub struct Forwarded {
     pub status: StatusCode,
     pub fields: HeaderMap,
     pub body: Body,
+    /// What the upstream answered with, which is not the status of a response that it completed.
+    pub fwd_status: StatusCode,
     pub why: Forward,
     pub is_stored: bool,
+    pub conditions: Conditions,
     /// Why it was not stored.
     pub detail: Option<&'static str>,
 }
@@ -111,8 +118,21 @@ fn reused(request: &Request, reusable: Reusable) -> Result<Response<Body>, Error
         StoredBody::Whole(body) => {
             if request.method == Method::HEAD {
                 fields.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(body.len()));
+            } else if stored.status == StatusCode::OK
+                && request.fields.contains_key(RANGE)
+                && !is_not_modified(&request.fields, &fields)
+            {
+                let (status, body) = part(request, &mut fields, body);
+                return Ok(finish(request, status, fields, body, Conditions::Upstreams));
             }
-            Body::whole(body.clone())
+            Body::stored(body)
+        }
+        StoredBody::Part(part, bytes) => {
+            if is_not_modified(&request.fields, &fields) {
+                return Ok(finish(request, StatusCode::OK, fields, Body::empty(), Conditions::Ours));
+            }
+            let (status, body) = part_of_part(request, &mut fields, part, bytes)?;
+            return Ok(finish(request, status, fields, body, Conditions::Upstreams));
         }
         StoredBody::Arriving(_) => match reusable.reader {
             Some(reader) => Body::Arriving(reader),
@@ -125,7 +145,8 @@ fn reused(request: &Request, reusable: Reusable) -> Result<Response<Body>, Error
 fn forward(request: &Request, forwarded: Forwarded) -> Response<Body> {
     let Forwarded { status, mut fields, body, .. } = forwarded;
     fields.remove(TRANSFER_ENCODING);
-    let mut text = format!("larder; fwd={}; fwd-status={}", forwarded.why.as_str(), status.as_u16());
+    let mut text =
+        format!("larder; fwd={}; fwd-status={}", forwarded.why.as_str(), forwarded.fwd_status.as_u16());
     if forwarded.is_stored {
         text.push_str("; stored");
     }
@@ -135,13 +156,12 @@ fn forward(request: &Request, forwarded: Forwarded) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
         add_cache_status(&mut fields, value);
     }
-    let conditions = if forwarded.is_stored { Conditions::Ours } else { Conditions::Upstreams };
-    finish(request, status, fields, body, conditions)
+    finish(request, status, fields, body, forwarded.conditions)
 }
 
 /// Who is to evaluate the client's conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Conditions {
+pub enum Conditions {
     /// The response is, or will be, a stored one.
     Ours,
     //= https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1
@@ -173,12 +193,13 @@ fn finish(
     } else if request.method == Method::HEAD {
         (status, Body::empty())
     } else {
-        match body {
-            Body::Whole(whole) if may_be_304 && request.fields.contains_key(RANGE) => {
-                part(request, &mut fields, whole.unwrap_or_default())
-            }
-            body @ (Body::Whole(_) | Body::Arriving(_) | Body::Upstream(_)) => (status, body),
+        // hyper sends those trailer fields that are named here.
+        if request.takes_trailers
+            && let Some(names) = body.announced_trailers()
+        {
+            fields.insert(TRAILER, names.clone());
         }
+        (status, body)
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -187,44 +208,84 @@ fn finish(
 }
 
 /// What of a stored, whole body answers a request for a range of it.
-fn part(request: &Request, fields: &mut HeaderMap, whole: Bytes) -> (StatusCode, Body) {
-    let length = whole.len();
-    let ranged = ranged(&request.fields, fields, length as u64);
-    let mut content_range = |text: String| {
-        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
-            fields.insert(CONTENT_RANGE, value);
+fn part(request: &Request, fields: &mut HeaderMap, whole: &Pieces) -> (StatusCode, Body) {
+    let length = whole.len() as u64;
+    match ranged(&request.fields, fields, length) {
+        Ranged::Whole => (StatusCode::OK, Body::stored(whole)),
+        Ranged::Part(ByteRange { first, last }) => {
+            set_content_range(fields, format!("bytes {first}-{last}/{length}"));
+            (StatusCode::PARTIAL_CONTENT, Body::Pieces(slice(whole, first, last)))
         }
-        // That of the whole; hyper writes the one of the part.
-        fields.remove(CONTENT_LENGTH);
-    };
-    match ranged {
-        Ranged::Whole => (StatusCode::OK, Body::whole(whole)),
-        Ranged::Part { first, last } => {
-            content_range(format!("bytes {first}-{last}/{length}"));
-            let at = |position: u64| usize::try_from(position).unwrap_or(length).min(length);
-            (StatusCode::PARTIAL_CONTENT, Body::whole(whole.slice(at(first)..at(last.saturating_add(1)))))
+        Ranged::Parts(ranges) => {
+            let boundary = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+            let content_type = fields.remove(CONTENT_TYPE);
+            let multipart = Multipart::new(&ranges, length, content_type.as_ref(), &boundary);
+            if let Ok(kind) = HeaderValue::from_str(&multipart.content_type()) {
+                fields.insert(CONTENT_TYPE, kind);
+            }
+            fields.remove(CONTENT_LENGTH);
+            let parts = multipart.parts().flat_map(|(head, range)| {
+                std::iter::once(Bytes::from(head)).chain(slice(whole, range.first, range.last))
+            });
+            let closing = Bytes::from(multipart.closing());
+            (StatusCode::PARTIAL_CONTENT, Body::Pieces(parts.chain([closing]).collect()))
         }
         //= https://www.rfc-editor.org/rfc/rfc9110#section-15.5.17
         //# A server that generates a 416 response to a byte-range request SHOULD
         //# generate a Content-Range header field specifying the current length
         //# of the selected representation
         Ranged::Unsatisfiable => {
-            content_range(format!("bytes */{length}"));
+            set_content_range(fields, format!("bytes */{length}"));
             (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
         }
     }
 }
 
+/// What of a stored part answers a request for a range within it.
+fn part_of_part(
+    request: &Request,
+    fields: &mut HeaderMap,
+    stored: &StoredPart,
+    bytes: &Pieces,
+) -> Result<(StatusCode, Body), Error> {
+    let Some(ByteRange { first, last }) = of_partial(&request.fields, fields, stored) else {
+        return Err(Error::ProxyInternalError("a stored part that does not answer was found to answer"));
+    };
+    let complete = stored.complete.map_or_else(|| "*".to_owned(), |length| length.to_string());
+    set_content_range(fields, format!("bytes {first}-{last}/{complete}"));
+    let body = slice(bytes, first.saturating_sub(stored.first), last.saturating_sub(stored.first));
+    Ok((StatusCode::PARTIAL_CONTENT, Body::Pieces(body)))
+}
+
+fn set_content_range(fields: &mut HeaderMap, text: String) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+        fields.insert(CONTENT_RANGE, value);
+    }
+    // That of the whole; hyper writes the one of the part.
+    fields.remove(CONTENT_LENGTH);
+}
+
+/// From the first to the last of these bytes, as far as they are there.
+fn slice(bytes: &Pieces, first: u64, last: u64) -> VecDeque<Bytes> {
+    let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
+    bytes.slice(at(first)..at(last.saturating_add(1)))
+}
+
 /// `Cache-Status` (RFC 9211) of an answer from the store.
 fn reused_status(reusable: &Reusable) -> HeaderValue {
     let ttl_s = reusable.standing.ttl_s;
+    let why = reusable.why.as_str();
     // Made where it costs nothing, then copied once: a buffer that grows into a value is allocated twice.
     let mut text = [0; 96];
     let mut rest = text.as_mut_slice();
     let written = match reusable.outcome {
-        Outcome::Collapsed => write!(rest, "larder; fwd=uri-miss; collapsed; ttl={ttl_s}"),
-        Outcome::Validated => write!(rest, "larder; fwd=stale; fwd-status=304; stored; ttl={ttl_s}"),
+        Outcome::Collapsed => write!(rest, "larder; fwd={why}; collapsed; ttl={ttl_s}"),
+        Outcome::Validated => {
+            let stored = if reusable.is_stored { "; stored" } else { "" };
+            write!(rest, "larder; fwd={why}; fwd-status=304{stored}; ttl={ttl_s}")
+        }
         Outcome::HitStaleIfError => write!(rest, "larder; hit; ttl={ttl_s}; detail=stale-if-error"),
+        Outcome::HitStaleAccepted => write!(rest, "larder; hit; ttl={ttl_s}; detail=max-stale"),
         Outcome::HitStale => write!(rest, "larder; hit; ttl={ttl_s}; detail=stale-while-revalidate"),
         Outcome::Hit | Outcome::Forwarded(_) | Outcome::Policy | Outcome::Error => rest
             .write_all(b"larder; hit; ttl=")

@@ -6,7 +6,9 @@ use caching::{
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
-    header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, VIA},
+    header::{
+        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    },
 };
 
 use crate::{
@@ -35,6 +37,10 @@ pub enum Purpose<'s> {
     ForStore,
     /// To learn whether a stored response still holds.
     ToValidate(&'s Stored),
+    /// To get the rest of a response of which the beginning is stored: these fields ask for it.
+    ToComplete(&'s HeaderMap),
+    /// To switch to one of these protocols with this client.
+    ToSwitch(HeaderValue),
 }
 
 /// Larder may stand before Larder; an upstream that leads back to it has no end.
@@ -53,14 +59,14 @@ pub async fn send(
         return Err(Error::RequestBodyTooLarge { limit_bytes });
     }
     let body = match request.take_body() {
-        Some(incoming) if request.has_body => {
+        Some(received) if request.has_body => {
             let patience = Patience::new(plan.routed.view.live.config.limits.idle_timeout);
-            RequestBody::of_client(incoming, limit_bytes, patience)
+            RequestBody::of_client(received, limit_bytes, patience)
         }
         Some(_) | None => RequestBody::Empty,
     };
     let request_time = worker.proxy.clock.now();
-    let (parts, body) = plan.routed.upstream().send(head, body).await?.into_parts();
+    let (parts, body) = plan.routed.upstream().send(head, body, request.interim.as_ref()).await?.into_parts();
     let response_time = worker.proxy.clock.now();
     Ok(Fetched { status: parts.status, fields: parts.headers, body, request_time, response_time })
 }
@@ -83,16 +89,39 @@ fn upstream_head(request: &Request, purpose: &Purpose<'_>) -> Result<UpstreamHea
     if request.has_body && !fields.contains_key(CONTENT_LENGTH) {
         // hyper would send a GET on without its body.
         fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        if let Some(names) = &request.announced_trailers {
+            fields.insert(TRAILER, names.clone());
+        }
+    }
+    if request.takes_trailers {
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4
+        //# A sender of TE MUST also send a "TE" connection option within the
+        //# Connection header field (Section 7.6.1) to inform intermediaries not
+        //# to forward this field.
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+        fields.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     // hyper answers `Expect: 100-continue` itself when the body is first asked for.
     fields.remove(EXPECT);
     match purpose {
         Purpose::ForClient => (),
+        Purpose::ToSwitch(protocols) => {
+            fields.remove(TE);
+            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            fields.insert(UPGRADE, protocols.clone());
+        }
         Purpose::ForStore => remove_conditions(&mut fields),
         Purpose::ToValidate(stored) => {
             remove_conditions(&mut fields);
             make_validation_request(&mut fields, &stored.fields);
         }
+        Purpose::ToComplete(asking) => {
+            remove_conditions(&mut fields);
+            fields.extend(asking.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+    }
+    if let Some(left) = request.max_forwards() {
+        fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
     fields.insert(HOST, request.target.host_field().clone());
     let client = HeaderValue::from_str(&request.client.to_string())

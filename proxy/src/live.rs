@@ -18,11 +18,14 @@ use plugin_host::{Engine, LoadError, Policy};
 
 use crate::{
     clock::Clock,
-    coalesce::Fills,
-    config::{Config, PolicyUse},
-    invalidations::Invalidations,
+    coalesce::{Fills, Unshareable},
+    config::{Config, PolicyUse, Route},
+    invalidations::{Invalidations, Purge, Sequence, Subject},
     memory::Memory,
     observe::WorkerMetrics,
+    request::Target,
+    searches::Searches,
+    store::judge::canonical_target,
 };
 
 /// Everything that is shared: one per process, behind an `Arc`.
@@ -31,6 +34,8 @@ pub struct Proxy {
     pub memory: Arc<Memory>,
     pub invalidations: Arc<Invalidations>,
     pub fills: Arc<Fills>,
+    pub unshareable: Unshareable,
+    pub searches: Searches,
     pub metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
     pub reload_failures: AtomicU64,
     live: ArcSwap<Live>,
@@ -97,6 +102,8 @@ impl Proxy {
             memory: Arc::new(Memory::new(config.cache.memory_bytes)),
             invalidations: Arc::default(),
             fills: Arc::default(),
+            unshareable: Unshareable::default(),
+            searches: Searches::default(),
             metrics: Mutex::default(),
             reload_failures: AtomicU64::new(0),
             live: ArcSwap::from_pointee(Live { generation: 1, config, policies }),
@@ -124,6 +131,28 @@ impl Proxy {
         Ok(live)
     }
 
+    /// Ends what is stored for a target of a host, whichever of the URLs that are equal to it was fetched.
+    pub fn purge_url(&self, host: &str, target: &str, purge: Purge) -> Sequence {
+        let last = self.invalidations.purge(Subject::Url { host, target }, purge);
+        let Some(rule) = self.searches.rule_of(host, path_of(target)) else { return last };
+        let query = target.split_once('?').map(|(_, query)| query);
+        let target = &canonical_target(path_of(target), query, &rule);
+        self.invalidations.purge(Subject::Search { host, target }, purge)
+    }
+
+    /// A target as the route that takes a GET for it has it.
+    pub fn normalised(&self, mut target: Target) -> Target {
+        let live = self.live();
+        let takes = |route: &&Route| {
+            route.matcher.matches(target.host_name(), target.path(), &http::Method::GET).is_some()
+        };
+        let route = live.config.routes.iter().find(takes);
+        if let Some(rules) = route.and_then(|route| route.key.query.as_ref()) {
+            target.normalise_query(rules);
+        }
+        target
+    }
+
     /// The counters of one more worker.
     pub fn register_worker(&self) -> Arc<WorkerMetrics> {
         let metrics = Arc::new(WorkerMetrics::default());
@@ -134,6 +163,10 @@ impl Proxy {
     pub fn worker_metrics(&self) -> Vec<Arc<WorkerMetrics>> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn path_of(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
 }
 
 /// Compiles the policies of a configuration; all faults at once. What `known` has already is not compiled

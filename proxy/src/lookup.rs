@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use caching::{
-    reuse::{Reuse, Standing, reuse},
+    range::of_partial,
+    reuse::{Reuse, Standing, refreshes_early, reuse},
     vary::select,
 };
+use http::Method;
 
 use crate::{
     arriving::Reader,
-    memory::Stored,
+    invalidations::Validity,
+    memory::{Stored, StoredBody},
     observe::{Forward, Outcome},
     policy::{CacheUse, Plan},
     request::Request,
@@ -19,7 +22,7 @@ use crate::{
 /// What was found.
 pub enum Found {
     Reusable(Reusable),
-    /// To be fetched; `stale` may be validated instead of fetched anew, and may help if the upstream fails.
+    /// To be fetched; `stale` may be validated or completed instead of fetched anew, and may help if the upstream fails.
     Forward {
         why: Forward,
         stale: Option<Arc<Stored>>,
@@ -31,6 +34,12 @@ pub struct Reusable {
     pub stored: Arc<Stored>,
     pub standing: Standing,
     pub outcome: Outcome,
+    /// Why it was asked of the upstream, if it was.
+    pub why: Forward,
+    /// False for the answer to a validation that is for one client alone.
+    pub is_stored: bool,
+    /// A new one is to be fetched while this one is served.
+    pub wants_refresh: bool,
     /// If its body still arrives: a place in it.
     pub reader: Option<Reader>,
 }
@@ -43,25 +52,50 @@ pub fn stored(worker: &Worker, request: &Request, plan: &Plan) -> Found {
     let Some(variants) = worker.proxy.memory.variants(&plan.key) else {
         return Found::Forward { why: Forward::UriMiss, stale: None };
     };
-    let selected = select(variants.iter(), |stored| &stored.selecting, &request.fields);
+    let vary = &plan.routed.route().vary;
+    let selected =
+        select(variants.iter(), |stored| &stored.selecting, |stored| &stored.fields, &request.fields, vary);
     let Some(stored) = selected else { return Found::Forward { why: Forward::VaryMiss, stale: None } };
-    judge(worker, plan, stored)
+    judge(worker, request, plan, stored)
 }
 
 /// Whether a response that was selected may answer now.
-pub fn judge(worker: &Worker, plan: &Plan, stored: &Arc<Stored>) -> Found {
-    // Purged, or judged by a policy that is no more: it is as if it were not there.
-    if !stored.is_valid(&worker.proxy.invalidations, &plan.key)
-        || stored.judged_by != plan.routed.policy_generation()
-    {
+pub fn judge(worker: &Worker, request: &Request, plan: &Plan, stored: &Arc<Stored>) -> Found {
+    let forward = |why| Found::Forward { why, stale: Some(Arc::clone(stored)) };
+    let soft_purged = match stored.validity(&worker.proxy.invalidations, &plan.key) {
+        Validity::Untouched => None,
+        Validity::SoftPurged(since) => Some(since),
+        Validity::Purged => return Found::Forward { why: Forward::Miss, stale: None },
+    };
+    // Judged by a policy that is no more: it is as if it were not there.
+    if stored.judged_by != plan.routed.policy_generation() {
         return Found::Forward { why: Forward::Miss, stale: None };
     }
-    let (standing, outcome) = match reuse(&stored.facts, &plan.rules(), worker.proxy.clock.now()) {
+    let (rules, now) = (plan.rules(), worker.proxy.clock.now());
+    let (standing, outcome) = match reuse(&stored.facts, &rules, plan.demands(request), soft_purged, now) {
         Reuse::Fresh(standing) => (standing, Outcome::Hit),
         Reuse::StaleWhileRevalidate(standing) => (standing, Outcome::HitStale),
-        Reuse::Validate(_) => {
-            return Found::Forward { why: Forward::Stale, stale: Some(Arc::clone(stored)) };
-        }
+        Reuse::StaleAccepted(standing) => (standing, Outcome::HitStaleAccepted),
+        Reuse::Demanded(_) => return forward(Forward::Request),
+        Reuse::Validate(_) => return forward(Forward::Stale),
     };
-    Found::Reusable(Reusable { stored: Arc::clone(stored), standing, outcome, reader: None })
+    if let StoredBody::Part(part, _) = &stored.body
+        && (request.method != Method::GET || of_partial(&request.fields, &stored.fields, part).is_none())
+    {
+        return forward(Forward::Partial);
+    }
+    let is_early = || {
+        let random = 1.0 - fastrand::f64();
+        rules.early_refresh.is_some() && refreshes_early(&stored.facts, &rules, now, random)
+    };
+    let wants_refresh = outcome == Outcome::HitStale || (outcome == Outcome::Hit && is_early());
+    Found::Reusable(Reusable {
+        stored: Arc::clone(stored),
+        standing,
+        outcome,
+        why: Forward::Stale,
+        is_stored: true,
+        wants_refresh,
+        reader: None,
+    })
 }

@@ -11,8 +11,7 @@ use std::{
     },
 };
 
-use bytes::Bytes;
-use caching::{freshness::Facts, vary::SelectingFields};
+use caching::{freshness::Facts, partial::StoredPart, vary::SelectingFields};
 use http::{HeaderMap, StatusCode};
 use quick_cache::{
     Equivalent, OptionsBuilder, Weighter,
@@ -21,7 +20,8 @@ use quick_cache::{
 
 use crate::{
     arriving::Arriving,
-    invalidations::{Cell, Invalidations, Sequence, shard_of},
+    invalidations::{Cell, Clearance, Invalidations, Sequence, Validity, shard_of},
+    pieces::Pieces,
 };
 
 /// More variants of one key than this, and the oldest leaves.
@@ -30,6 +30,8 @@ pub const MAX_VARIANTS: usize = 32;
 const KEY_OVERHEAD_BYTES: usize = 160;
 /// What one field takes besides its bytes: its place in the map and the shared buffer's header.
 const FIELD_OVERHEAD_BYTES: usize = 104;
+/// A cell of a tag, with its counts and its place in the table, as if nobody shared it.
+const CELL_BYTES: usize = 64;
 const LOCKS: usize = 64;
 
 /// A response that may answer later requests.
@@ -38,6 +40,8 @@ pub struct Stored {
     pub status: StatusCode,
     /// As clients get them, with a place for `Age` and `Cache-Status`: see [`crate::deliver::kept`].
     pub fields: HeaderMap,
+    /// What the upstream said to this cache alone: clients do not get it, a validation looks at it again.
+    pub internal: Option<Box<HeaderMap>>,
     pub body: StoredBody,
     pub facts: Facts,
     pub selecting: SelectingFields,
@@ -45,37 +49,66 @@ pub struct Stored {
     pub filled: Sequence,
     /// Its URL and its tags.
     pub cells: Box<[Arc<Cell>]>,
-    /// Up to which wide purge it is known to be untouched: see [`Invalidations::allows`].
-    pub cleared: AtomicU64,
+    pub clearance: Clearance,
     /// Which policy judged it; 0 without one.
     pub judged_by: u64,
 }
 
 #[derive(Debug, Clone)]
 pub enum StoredBody {
-    Whole(Bytes),
+    Whole(Pieces),
+    /// One part of it. The fields speak of the whole.
+    Part(StoredPart, Pieces),
     /// Still being fetched. Never in memory, only in the hands of those who wait.
     Arriving(Arc<Arriving>),
 }
 
 impl Stored {
-    /// Whether no purge has reached it. `key` is the one it is stored under.
+    /// What purges have done to it. `key` is the one it is stored under.
+    pub fn validity(&self, invalidations: &Invalidations, key: &[u8]) -> Validity {
+        invalidations.validity(key, &self.cells, self.filled, &self.clearance)
+    }
+
+    /// Whether it may be served, fresh or stale.
     pub fn is_valid(&self, invalidations: &Invalidations, key: &[u8]) -> bool {
-        self.cells.iter().all(|cell| cell.allows(self.filled))
-            && invalidations.allows(key, self.filled, &self.cleared)
+        self.validity(invalidations, key) != Validity::Purged
+    }
+
+    /// The same response with its body.
+    pub fn with_body(&self, body: StoredBody) -> Stored {
+        Stored {
+            status: self.status,
+            fields: self.fields.clone(),
+            internal: self.internal.clone(),
+            body,
+            facts: self.facts,
+            selecting: self.selecting.clone(),
+            filled: self.filled,
+            cells: self.cells.clone(),
+            clearance: Clearance::default(),
+            judged_by: self.judged_by,
+        }
     }
 
     fn weight(&self) -> usize {
-        let fields: usize = self
-            .fields
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES)
-            .sum();
+        let fields = self.fields.iter().chain(self.internal.iter().flat_map(|internal| internal.iter()));
+        let fields: usize =
+            fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES).sum();
         let body = match &self.body {
-            StoredBody::Whole(body) => body.len(),
+            StoredBody::Whole(body) | StoredBody::Part(_, body) => body.len(),
             StoredBody::Arriving(_) => 0,
         };
-        size_of::<Stored>() + fields + body + self.selecting.size_bytes() + self.cells.len() * 48
+        size_of::<Stored>() + fields + body + self.selecting.size_bytes() + self.cells.len() * CELL_BYTES
+    }
+}
+
+impl StoredBody {
+    /// How long a whole one is.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            StoredBody::Whole(body) => Some(body.len() as u64),
+            StoredBody::Part(..) | StoredBody::Arriving(_) => None,
+        }
     }
 }
 
@@ -183,10 +216,13 @@ impl Memory {
     pub fn insert(&self, key: &[u8], stored: Arc<Stored>, invalidations: &Invalidations) {
         let _replacing = self.replacing(key);
         let known = self.cache.peek(&KeyRef(key));
+        // Nor does a part take the place of a whole: that is validated, and answers for every part.
+        let is_better = |other: &Stored| {
+            other.filled > stored.filled
+                || matches!((&other.body, &stored.body), (StoredBody::Whole(_), StoredBody::Part(..)))
+        };
         let is_newer = |other: &Arc<Stored>| {
-            other.is_valid(invalidations, key)
-                && other.selecting == stored.selecting
-                && other.filled > stored.filled
+            other.is_valid(invalidations, key) && other.selecting == stored.selecting && is_better(other)
         };
         if !stored.is_valid(invalidations, key)
             || known.iter().flat_map(|variants| variants.iter()).any(is_newer)
@@ -199,7 +235,12 @@ impl Memory {
             .filter(|other| other.is_valid(invalidations, key) && other.selecting != stored.selecting)
             .take(MAX_VARIANTS - 1)
             .cloned();
-        let variants: Variants = std::iter::once(Arc::clone(&stored)).chain(others).collect();
+        let mut variants: Vec<Arc<Stored>> = std::iter::once(Arc::clone(&stored)).chain(others).collect();
+        //= https://www.rfc-editor.org/rfc/rfc9111#section-4
+        //# When more than one suitable response is stored, a cache MUST use the
+        //# most recent one (as determined by the Date header field).
+        variants.sort_by_key(|stored| std::cmp::Reverse(stored.facts.generated()));
+        let variants: Variants = variants.into();
         self.cache.insert(CacheKey::copied_from(key), variants);
     }
 

@@ -17,6 +17,10 @@ pub enum Forward {
     /// Something is stored, but a purge or a new policy has ended its use.
     Miss,
     Stale,
+    /// What is stored is fresh, but the request's own directives do not accept it.
+    Request,
+    /// What is stored is a part, and not the one that is asked for.
+    Partial,
 }
 
 impl Forward {
@@ -28,6 +32,8 @@ impl Forward {
             Forward::VaryMiss => "vary-miss",
             Forward::Miss => "miss",
             Forward::Stale => "stale",
+            Forward::Request => "request",
+            Forward::Partial => "partial",
         }
     }
 }
@@ -40,6 +46,8 @@ pub enum Outcome {
     HitStale,
     /// Stale, because the upstream failed.
     HitStaleIfError,
+    /// Stale, and its client had said that it takes that.
+    HitStaleAccepted,
     /// Stale, and the upstream said that it still holds.
     Validated,
     /// Fed by another request's fetch.
@@ -51,7 +59,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 16;
     pub const ALL: [Outcome; Outcome::COUNT] = [
         Outcome::Hit,
         Outcome::HitStale,
@@ -66,6 +74,9 @@ impl Outcome {
         Outcome::Forwarded(Forward::VaryMiss),
         Outcome::Forwarded(Forward::Miss),
         Outcome::Forwarded(Forward::Stale),
+        Outcome::Forwarded(Forward::Request),
+        Outcome::Forwarded(Forward::Partial),
+        Outcome::HitStaleAccepted,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -73,6 +84,7 @@ impl Outcome {
             Outcome::Hit => "hit",
             Outcome::HitStale => "hit-stale",
             Outcome::HitStaleIfError => "hit-stale-if-error",
+            Outcome::HitStaleAccepted => "hit-stale-accepted",
             Outcome::Validated => "validated",
             Outcome::Collapsed => "collapsed",
             Outcome::Policy => "policy",
@@ -97,12 +109,22 @@ impl Outcome {
             Outcome::Forwarded(Forward::VaryMiss) => 10,
             Outcome::Forwarded(Forward::Miss) => 11,
             Outcome::Forwarded(Forward::Stale) => 12,
+            Outcome::Forwarded(Forward::Request) => 13,
+            Outcome::Forwarded(Forward::Partial) => 14,
+            Outcome::HitStaleAccepted => 15,
         }
     }
 
     /// Whether the upstream had nothing to do with this request.
     pub const fn is_hit(self) -> bool {
-        matches!(self, Outcome::Hit | Outcome::HitStale | Outcome::HitStaleIfError | Outcome::Collapsed)
+        matches!(
+            self,
+            Outcome::Hit
+                | Outcome::HitStale
+                | Outcome::HitStaleIfError
+                | Outcome::HitStaleAccepted
+                | Outcome::Collapsed
+        )
     }
 }
 

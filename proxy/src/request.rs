@@ -3,18 +3,31 @@
 //! Routing, the cache key and the upstream request all use the one [`Target`] made here, so that no trick with
 //! its spelling can mean one thing to the one and another thing to the other. Nothing is decoded or collapsed.
 
-use std::{cell::Cell, net::IpAddr};
+use std::{cell::Cell, net::IpAddr, pin::Pin, rc::Rc};
 
-use caching::{directives::RequestDirectives, fields::remove_hop_by_hop};
+use bytes::{Bytes, BytesMut};
+use caching::{
+    directives::RequestDirectives,
+    fields::remove_hop_by_hop,
+    query::{QueryRules, normalised},
+};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING},
+    header::{
+        CACHE_CONTROL, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, MAX_FORWARDS, TE, TRAILER, TRANSFER_ENCODING,
+    },
     uri::{PathAndQuery, Scheme},
 };
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http_body::{Body as _, Frame};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 
-use crate::error::Error;
+use crate::{
+    accept::{InterimSink, Link},
+    config::Limits,
+    error::Error,
+    trailers,
+    upgrade::Wish,
+};
 
 /// One request of a client.
 pub struct Request {
@@ -25,8 +38,27 @@ pub struct Request {
     pub fields: HeaderMap,
     pub client: IpAddr,
     pub has_body: bool,
-    body: Cell<Option<Incoming>>,
+    /// Where interim responses to this request go; to a client that does not know them, and for nobody, nowhere.
+    pub interim: Option<InterimSink>,
+    pub upgrade: Option<Wish>,
+    /// The client takes trailer fields of the answer.
+    pub takes_trailers: bool,
+    /// Which ones come behind its own body.
+    pub announced_trailers: Option<HeaderValue>,
+    /// The whole body, if it is a part of the key: see [`Request::read_content`].
+    pub content: Option<Bytes>,
+    body: Cell<Option<ReceivedBody>>,
 }
+
+/// A body that is still to be read, and what was read of it already.
+pub struct ReceivedBody {
+    pub ahead: Bytes,
+    pub incoming: Option<Incoming>,
+}
+
+const QUERY: &str = "QUERY";
+/// Content beyond this is not a key: the request is passed on.
+pub const MAX_KEY_CONTENT_BYTES: usize = 64 * 1024;
 
 /// Where a request goes: host and path with query, in the one form that all steps use.
 #[derive(Debug, Clone)]
@@ -62,36 +94,121 @@ const UNTRUSTED: [HeaderName; 17] = [
 
 impl Request {
     /// Refuses what hyper lets through and a cache must not.
-    pub fn checked(request: http::Request<Incoming>, client: IpAddr) -> Result<Request, (Method, Error)> {
+    pub fn checked(
+        request: http::Request<Incoming>,
+        client: IpAddr,
+        link: &Rc<Link>,
+    ) -> Result<Request, (Method, Error)> {
         let (parts, body) = request.into_parts();
         let target = match check_head(&parts.method, &parts.uri, parts.version, &parts.headers) {
             Ok(target) => target,
             Err(error) => return Err((parts.method, error)),
         };
         let mut fields = parts.headers;
-        remove_hop_by_hop(&mut fields);
+        let has_body = !body.is_end_stream();
+        // hyper has looked for the field already; this is cheaper than to look again.
+        let upgrade = match parts.extensions.get::<OnUpgrade>() {
+            Some(_) => Wish::of(&parts.method, has_body, &fields, link),
+            None => None,
+        };
         // Few requests have one of them, and a look at each name is cheaper than looking for each of these.
-        if fields.keys().any(|name| name == FORWARDED || name.as_str().starts_with("x-")) {
-            for name in &UNTRUSTED {
-                fields.remove(name);
-            }
-        }
+        let has_trailer_fields = fields.keys().any(|name| name == TE || name == TRAILER);
+        let takes_trailers = has_trailer_fields && trailers::are_taken(&fields);
+        let announced_trailers = if has_trailer_fields { trailers::announced(&fields) } else { None };
+        clean(&mut fields);
         Ok(Request {
             method: parts.method,
             target,
             fields,
             client,
-            has_body: !body.is_end_stream(),
-            body: Cell::new(Some(body)),
+            has_body,
+            //= https://www.rfc-editor.org/rfc/rfc9110#section-15.2
+            //# Since HTTP/1.0 did not define any 1xx status codes, a server MUST NOT
+            //# send a 1xx response to an HTTP/1.0 client.
+            interim: (parts.version == Version::HTTP_11).then(|| link.interim_sink()),
+            upgrade,
+            takes_trailers,
+            announced_trailers,
+            content: None,
+            body: Cell::new(Some(ReceivedBody { ahead: Bytes::new(), incoming: Some(body) })),
+        })
+    }
+
+    /// A QUERY (RFC 10008): safe, with content that is a part of its key.
+    pub fn is_query(&self) -> bool {
+        self.method.as_str() == QUERY
+    }
+
+    /// A request that nobody sent, in the form that one has when the steps see it.
+    pub fn made_up(
+        method: Method,
+        url: &str,
+        mut fields: HeaderMap,
+        content: Bytes,
+    ) -> Result<Request, &'static str> {
+        let target = Target::of_url(url)?;
+        clean(&mut fields);
+        let has_body = !content.is_empty();
+        let is_key = content.len() <= MAX_KEY_CONTENT_BYTES && (has_body || method.as_str() == QUERY);
+        Ok(Request {
+            method,
+            target,
+            fields,
+            client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+            has_body,
+            interim: None,
+            upgrade: None,
+            takes_trailers: false,
+            announced_trailers: None,
+            content: is_key.then_some(content),
+            body: Cell::new(None),
         })
     }
 
     /// The body, once.
-    pub fn take_body(&self) -> Option<Incoming> {
+    pub fn take_body(&self) -> Option<ReceivedBody> {
         self.body.take()
     }
 
-    /// What its client says about caches; most say nothing.
+    /// Reads the content, so that it can be a part of the key. More than [`MAX_KEY_CONTENT_BYTES`], or trailers, and there
+    /// is no `content`: the body is as before to be passed on.
+    pub async fn read_content(&mut self, limits: &Limits) -> Result<(), Error> {
+        let Some(ReceivedBody { incoming: Some(mut incoming), .. }) = self.body.take() else { return Ok(()) };
+        let mut content = BytesMut::new();
+        let mut is_key = true;
+        while is_key && !incoming.is_end_stream() {
+            let next = std::future::poll_fn(|context| Pin::new(&mut incoming).poll_frame(context));
+            let Ok(frame) = tokio::time::timeout(limits.idle_timeout, next).await else {
+                return Err(Error::RequestBodyTimeout { after_ms: limits.idle_timeout.as_millis() });
+            };
+            match frame.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => content.extend_from_slice(&data),
+                Some(Err(_trailers)) => (),
+                None => break,
+            }
+            is_key = content.len() <= MAX_KEY_CONTENT_BYTES;
+        }
+        let content = content.freeze();
+        let incoming = Some(incoming).filter(|_| !is_key);
+        self.body.set(Some(ReceivedBody { ahead: content.clone(), incoming }));
+        self.content = Some(content).filter(|_| is_key);
+        Ok(())
+    }
+
+    /// How many more servers an OPTIONS may be sent on to, if it says so.
+    pub fn max_forwards(&self) -> Option<u64> {
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-7.6.2
+        //# Each intermediary that receives a TRACE or OPTIONS request containing
+        //# a Max-Forwards header field MUST check and update its value prior to
+        //# forwarding the request.
+        // TRACE is not served here. A recipient may ignore the field of all other methods.
+        if self.method != Method::OPTIONS {
+            return None;
+        }
+        self.fields.get(MAX_FORWARDS)?.to_str().ok()?.parse().ok()
+    }
+
+    /// What its client says in `Cache-Control`; most say nothing.
     pub fn directives(&self) -> RequestDirectives {
         if self.fields.contains_key(CACHE_CONTROL) {
             RequestDirectives::of(&self.fields)
@@ -100,15 +217,35 @@ impl Request {
         }
     }
 
-    /// The GET that brings what can be stored for everybody: without the client's body, and whatever its method.
+    /// The request that brings what can be stored for everybody: a GET without the client's body, or the same QUERY.
     pub fn for_everybody(&self) -> Request {
+        let is_query = self.is_query();
+        let content = self.content.clone();
+        let body = content.clone().map(|ahead| ReceivedBody { ahead, incoming: None });
         Request {
-            method: Method::GET,
+            method: if is_query { self.method.clone() } else { Method::GET },
             target: self.target.clone(),
             fields: self.fields.clone(),
             client: self.client,
-            has_body: false,
-            body: Cell::new(None),
+            has_body: content.as_ref().is_some_and(|content| !content.is_empty()),
+            interim: None,
+            upgrade: None,
+            // What is stored has none, but those who read it while it arrives do.
+            takes_trailers: self.takes_trailers,
+            announced_trailers: None,
+            content,
+            body: Cell::new(body),
+        }
+    }
+}
+
+/// Takes away what concerns the client's connection, and what a client has no say in.
+fn clean(fields: &mut HeaderMap) {
+    remove_hop_by_hop(fields);
+    // Few requests have one of them, and a look at each name is cheaper than looking for each of these.
+    if fields.keys().any(|name| name == FORWARDED || name.as_str().starts_with("x-")) {
+        for name in &UNTRUSTED {
+            fields.remove(name);
         }
     }
 }
@@ -207,6 +344,17 @@ impl Target {
 
     pub fn path_and_query(&self) -> &PathAndQuery {
         &self.path_and_query
+    }
+
+    /// Brings the query into the form in which it is looked up and sent on.
+    pub fn normalise_query(&mut self, rules: &QueryRules) {
+        let Some(normal) = self.query().and_then(|query| normalised(query, rules)) else { return };
+        let path = self.path();
+        let target = if normal.is_empty() { path.to_owned() } else { format!("{path}?{normal}") };
+        // Parts of what was valid before, in another order.
+        if let Ok(target) = target.parse() {
+            self.path_and_query = target;
+        }
     }
 
     /// The same normal form for a URL that an operator wrote, so that a purge meets what was stored.

@@ -8,6 +8,8 @@ use http::{
 
 use crate::{body::Body, error::Error};
 
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY");
+
 /// The answer to a request that failed. No cache may keep it.
 pub fn to_error(error: &Error, method: &Method) -> Response<Body> {
     let status = error.status();
@@ -25,8 +27,16 @@ pub fn to_error(error: &Error, method: &Method) -> Response<Body> {
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        fields.insert(ALLOW, METHODS);
     }
+    response
+}
+
+/// The answer to an OPTIONS that is to go no further.
+pub fn to_options() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, METHODS);
     response
 }
 

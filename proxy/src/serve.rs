@@ -10,6 +10,7 @@ use http::Response;
 use hyper::body::Incoming;
 
 use crate::{
+    accept::Link,
     body::Body,
     clock::Stopwatch,
     coalesce::{self, Turn},
@@ -19,24 +20,39 @@ use crate::{
     observe::Outcome,
     policy::{self, Ruling},
     request::Request,
-    respond, route, store,
+    respond, route, store, upgrade,
     worker::Worker,
 };
 
 /// Serves one request. Never fails: what goes wrong becomes an answer.
-pub async fn serve(worker: &Rc<Worker>, request: http::Request<Incoming>, client: IpAddr) -> Response<Body> {
+pub async fn serve(
+    worker: &Rc<Worker>,
+    request: http::Request<Incoming>,
+    client: IpAddr,
+    link: &Rc<Link>,
+) -> Response<Body> {
     let watch = Stopwatch::start();
-    let request = match Request::checked(request, client) {
+    let mut request = match Request::checked(request, client, link) {
         Ok(request) => request,
         Err((method, error)) => return refused(worker, &error, &method),
     };
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-7.6.2
+    //# If the received value is zero (0), the
+    //# intermediary MUST NOT forward the request; instead, the intermediary
+    //# MUST respond as the final recipient.
+    if request.max_forwards() == Some(0) {
+        return respond::to_options();
+    }
     let routed = match route::find(worker, &request) {
         Ok(routed) => routed,
         Err(error) => return refused(worker, &error, &request.method),
     };
+    if let Some(rules) = &routed.route().key.query {
+        request.target.normalise_query(rules);
+    }
     let view = Rc::clone(&routed.view);
     let (metrics, route) = (routed.metrics_handle(), routed.index());
-    let (outcome, response) = match answer(worker, &request, routed).await {
+    let (outcome, response) = match answer(worker, &mut request, routed).await {
         Ok(delivery) => {
             let outcome = delivery.outcome();
             match deliver::response(&request, delivery) {
@@ -55,16 +71,28 @@ pub async fn serve(worker: &Rc<Worker>, request: http::Request<Incoming>, client
     response
 }
 
-async fn answer(worker: &Rc<Worker>, request: &Request, routed: route::Routed) -> Result<Delivery, Error> {
+async fn answer(
+    worker: &Rc<Worker>,
+    request: &mut Request,
+    routed: route::Routed,
+) -> Result<Delivery, Error> {
+    // What is done to a QUERY depends on its content, and so does the key.
+    if policy::content_is_key(request, &routed) {
+        Box::pin(request.read_content(&routed.view.live.config.limits)).await?;
+    }
+    let request = &*request;
     let plan = match policy::decide(worker, request, routed)? {
         Ruling::Answer(made) => return Ok(Delivery::Made(made)),
         Ruling::Proceed(plan) => plan,
     };
+    if let Some(protocols) = upgrade::granted(request, plan.routed.route()) {
+        return Box::pin(upgrade::ask(worker, request, &plan, protocols)).await;
+    }
     let mut waits = 0;
     let permit = loop {
         let (why, stale) = match lookup::stored(worker, request, &plan) {
             Found::Reusable(reusable) => {
-                if reusable.outcome == Outcome::HitStale {
+                if reusable.wants_refresh {
                     store::refresh_in_background(worker, request, plan, Arc::clone(&reusable.stored));
                 } else {
                     worker.give_back(plan.key);

@@ -1,49 +1,52 @@
 //! Fetches under a permit, and decides what becomes of the answer: kept, freshened, or passed on.
 //!
 //! A fetch whose response may be stored runs in a task of its own: its client may go away, those who wait for it
-//! stay. Uses up the [`FetchPermit`]. Next: `deliver.rs`.
+//! stay. Uses up the [`FetchPermit`]. What may be kept is in `store/judge.rs`, the body in `store/receive.rs`.
+//! Next: `deliver.rs`.
 
-use std::{
-    rc::Rc,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{rc::Rc, sync::Arc};
 
 use caching::{
-    directives::ResponseDirectives,
     fields::{remove_hop_by_hop, remove_internal},
-    freshness::{Facts, PolicyLifetimes},
-    invalidation::{further_targets, invalidates_target},
+    groups,
+    invalidation::{further_targets, invalidates_target, is_own_location},
+    method::is_safe,
+    partial::{ContentRange, StoredPart, combined_fields, may_combine, part_length},
     reuse::{Reuse, may_serve_on_error, reuse},
-    storable::{NotStorable, RequestFacts, storable},
-    tags::{MAX_TAGS, is_tag, upstream_tags},
-    validation::{Validated, freshened, validated},
-    vary::SelectingFields,
+    storable::RequestKind,
+    validation::{HeadVerdict, Validated, freshened, freshened_by_head, validated},
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{AGE, CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{
+        AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, PRAGMA,
+        SET_COOKIE, TRANSFER_ENCODING,
+    },
 };
-use http_body::Body as _;
-use plugin_host::StoreDecision;
 use tokio::sync::oneshot;
 
 use crate::{
-    arriving::{Arriving, FailOnDrop, NobodyReads},
+    arriving::Arriving,
     body::Body,
-    clock::Stopwatch,
     coalesce::{self, FetchPermit},
-    deliver::{self, Delivery, Forwarded},
+    deliver::{Conditions, Delivery, Forwarded},
     error::Error,
     fetch::{self, Fetched, Purpose},
-    invalidations::{Cell, Subject},
+    invalidations::{Purge, Scope, Subject, Validity},
     lookup::Reusable,
     memory::{Stored, StoredBody},
-    observe::Outcome,
-    policy::{self, Plan},
+    observe::{Forward, Outcome},
+    pieces::Pieces,
+    policy::{CacheUse, Plan},
     request::Request,
-    upstream::UpstreamBody,
     worker::Worker,
 };
+
+pub mod judge;
+mod receive;
+
+use judge::{Judge, Judged, NotKept, with_date};
+use receive::receive;
 
 /// Fetches, and answers as soon as the response head is judged.
 pub async fn fetch_and_keep(
@@ -53,37 +56,161 @@ pub async fn fetch_and_keep(
     permit: FetchPermit,
 ) -> Result<Delivery, Error> {
     if !permit.may_store {
-        return pass(worker, request, &plan, &permit).await;
+        return pass(worker, request, plan, permit).await;
     }
     let (deliver, delivered) = oneshot::channel();
-    let (worker, request) = (Rc::clone(worker), request.for_everybody());
-    tokio::task::spawn_local(async move { fill(&worker, &request, &plan, permit, deliver).await });
+    let (worker, interim) = (Rc::clone(worker), request.interim.clone());
+    let mut request = request.for_everybody();
+    // Interim responses are for the client whose request this is; those who follow come in the middle of them.
+    request.interim = interim;
+    tokio::task::spawn_local(async move { fill(&worker, &request, plan, permit, deliver).await });
     delivered.await.unwrap_or(Err(Error::ProxyInternalError("the fetch gave no answer")))
 }
 
-/// Refreshes a stale response that is being served meanwhile. One at a time per key.
+/// Refreshes a response that is being served meanwhile. One at a time per key.
 pub fn refresh_in_background(worker: &Rc<Worker>, request: &Request, plan: Plan, stale: Arc<Stored>) {
-    let Some(permit) = coalesce::refresh(worker, &plan, stale) else { return };
-    let (worker, request) = (Rc::clone(worker), request.for_everybody());
+    let (worker, mut request) = (Rc::clone(worker), request.for_everybody());
+    // What is served to all is not refreshed with what one of them may see, or wants, unless it varies on that.
+    for name in [AUTHORIZATION, CACHE_CONTROL, PRAGMA] {
+        if !stale.selecting.names(&name) {
+            request.fields.remove(name);
+        }
+    }
+    let Some(permit) = coalesce::refresh(&worker, &plan, stale) else { return };
     tokio::task::spawn_local(async move {
         let (deliver, _nobody) = oneshot::channel();
-        fill(&worker, &request, &plan, permit, deliver).await;
+        fill(&worker, &request, plan, permit, deliver).await;
     });
 }
 
-/// Nothing of this is stored: the bodies stream both ways, and end when the client goes away.
+/// For one client: the bodies stream both ways, and end when it goes away. What of it may be kept all the same (a part, the
+/// answer to a POST) is received for everybody.
 async fn pass(
+    worker: &Rc<Worker>,
+    request: &Request,
+    plan: Plan,
+    permit: FetchPermit,
+) -> Result<Delivery, Error> {
+    let invalidation = (!is_safe(&request.method)).then(|| InvalidateUnlessRefused { worker, request });
+    let is_whole = |stale: &Arc<Stored>| matches!(stale.body, StoredBody::Whole(_));
+    let stale = permit.stale.clone().filter(|stale| is_whole(stale) && is_valid(worker, &plan, stale));
+    if let (CacheUse::Head, Some(stale)) = (plan.cache, stale) {
+        return head(worker, request, &plan, &permit, &stale).await;
+    }
+    let fetched = fetch::send(worker, request, &plan, Purpose::ForClient).await?;
+    let kept = match plan.cache {
+        CacheUse::Part => judged_part(worker, request, &plan, &permit, &fetched),
+        // Not where its route or its policy has it go past the cache.
+        CacheUse::No(Forward::Method) if request.method == Method::POST => {
+            judged_post(worker, request, &plan, &permit, &fetched)
+        }
+        CacheUse::Use | CacheUse::Head | CacheUse::LookUpOnly | CacheUse::No(_) => None,
+    };
+    let kept = match (kept, invalidation) {
+        (Some(kept), Some(invalidation)) => invalidation.answered_and_kept(kept, &fetched, permit.began()),
+        (kept, Some(invalidation)) => {
+            invalidation.answered(fetched.status, &fetched.fields);
+            kept
+        }
+        (kept, None) => kept,
+    };
+    match kept {
+        Some(kept) => {
+            let kept = learnt(worker, request, kept);
+            Ok(keep_and_pass(worker, plan, permit, kept, fetched))
+        }
+        None => Ok(passed_on(&permit, fetched, None)),
+    }
+}
+
+/// HEAD where a response to GET is stored and may not be reused as it is.
+async fn head(
+    worker: &Rc<Worker>,
+    request: &Request,
+    plan: &Plan,
+    permit: &FetchPermit,
+    stale: &Arc<Stored>,
+) -> Result<Delivery, Error> {
+    let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale)).await {
+        Ok(fetched) => fetched,
+        Err(error) => return stale_if_error(worker, plan, stale).ok_or(error),
+    };
+    let get = request.for_everybody();
+    match validated(fetched.status, &fetched.fields, &stale.fields) {
+        Validated::NotModified => {
+            return Ok(freshen(worker, &get, plan, permit, stale, &fetched));
+        }
+        Validated::Error => {
+            if let Some(delivery) = stale_if_error(worker, plan, stale) {
+                return Ok(delivery);
+            }
+        }
+        Validated::Full => {
+            // What somebody with credentials is told says nothing of what everybody gets.
+            let verdict = if request.fields.contains_key(AUTHORIZATION) {
+                HeadVerdict::Ignore
+            } else {
+                freshened_by_head(&stale.fields, stale.body.length(), fetched.status, &fetched.fields)
+            };
+            match verdict {
+                HeadVerdict::Freshen => drop(freshen(worker, &get, plan, permit, stale, &fetched)),
+                HeadVerdict::Ignore => (),
+                HeadVerdict::Invalidate => worker.proxy.memory.remove(&plan.key, stale),
+            }
+        }
+        // It is about something that nobody has: the client has to be told of the response itself.
+        Validated::Mismatch => {
+            worker.proxy.memory.remove(&plan.key, stale);
+            let fetched = fetch::send(worker, request, plan, Purpose::ForStore).await?;
+            return Ok(passed_on(permit, fetched, None));
+        }
+    }
+    Ok(passed_on(permit, fetched, None))
+}
+
+/// What may be stored of the answer to a range: a part, or the whole if the upstream does not cut parts out.
+fn judged_part(
     worker: &Worker,
     request: &Request,
     plan: &Plan,
     permit: &FetchPermit,
-) -> Result<Delivery, Error> {
-    let invalidation = (!request.method.is_safe()).then(|| InvalidateUnlessRefused { worker, request });
-    let fetched = fetch::send(worker, request, plan, Purpose::ForClient).await?;
-    if let Some(invalidation) = invalidation {
-        invalidation.answered(fetched.status, &fetched.fields);
+    fetched: &Fetched,
+) -> Option<Judged> {
+    if unkeepable(worker, plan, fetched).is_some() {
+        return None;
     }
-    Ok(passed_on(permit, fetched, None))
+    let judge = Judge::of(worker, request, plan, permit.began());
+    if fetched.status == StatusCode::OK {
+        return judge.whole(fetched.head(), fetched.fields.clone()).ok();
+    }
+    let part = part_length(&fetched.fields, fetched.body.known_length())?;
+    let mut judged = judge.part(fetched.head(), fetched.fields.clone(), part).ok()?;
+    // From here on they speak of the whole representation.
+    judged.stored.fields.remove(CONTENT_RANGE);
+    judged.stored.fields.remove(CONTENT_LENGTH);
+    Some(judged)
+}
+
+/// The answer to a POST that is what a GET of the same target would bring (RFC 9110 section 9.3.3).
+fn judged_post(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    permit: &FetchPermit,
+    fetched: &Fetched,
+) -> Option<Judged> {
+    let mut locations = fetched.fields.get_all(CONTENT_LOCATION).iter();
+    let (Some(location), None) = (locations.next(), locations.next()) else { return None };
+    let target = request.target.path_and_query().as_str();
+    if !plan.routed.route().cache.enabled
+        || !fetched.status.is_success()
+        || !is_own_location(location, request.target.host(), target)
+        || unkeepable(worker, plan, fetched).is_some()
+    {
+        return None;
+    }
+    let judge = Judge { kind: RequestKind::PostForGet, ..Judge::of(worker, request, plan, permit.began()) };
+    judge.whole(fetched.head(), fetched.fields.clone()).ok()
 }
 
 /// Ends what is stored for the target of an unsafe request, unless its answer says that nothing was done. No answer,
@@ -95,46 +222,128 @@ struct InvalidateUnlessRefused<'a> {
 
 impl InvalidateUnlessRefused<'_> {
     fn answered(self, status: StatusCode, fields: &HeaderMap) {
-        if !invalidates_target(&self.request.method, status) {
+        if invalidates_target(&self.request.method, status) {
+            self.invalidate_others(fields);
+        } else {
             std::mem::forget(self);
-            return;
         }
+    }
+
+    /// The answer is itself what later requests for the target get, if no purge has reached it meanwhile.
+    fn answered_and_kept(
+        self,
+        mut kept: Judged,
+        fetched: &Fetched,
+        began: crate::invalidations::Sequence,
+    ) -> Option<Judged> {
+        if !invalidates_target(&self.request.method, fetched.status) {
+            self.answered(fetched.status, &fetched.fields);
+            return None;
+        }
+        self.invalidate_others(&fetched.fields);
+        let target = &self.request.target;
+        let url = Subject::Url { host: target.host(), target: target.path_and_query().as_str() };
+        let purged = self.worker.proxy.invalidations.purge_own(url, &kept.key, &kept.stored.cells, began);
+        std::mem::forget(self);
+        kept.stored.filled = purged?;
+        Some(kept)
+    }
+
+    fn invalidate_others(&self, fields: &HeaderMap) {
+        let invalidations = &self.worker.proxy.invalidations;
         let host = self.request.target.host();
+        let own = self.request.target.path_and_query().as_str();
         further_targets(fields, host, self.request.target.path(), |target| {
-            self.worker.proxy.invalidations.purge(Subject::Url { host, target });
+            // The request's own is purged in any case, and its answer may be stored for it.
+            if target != own {
+                self.worker.proxy.purge_url(host, target, Purge::Hard);
+            }
         });
+        //= https://www.rfc-editor.org/rfc/rfc9875#section-3
+        //# A cache that receives a Cache-Group-Invalidation header field on a
+        //# response to an unsafe request MAY invalidate any stored responses
+        //# that share groups (per Section 2.2) with any of the listed groups.
+        let invalidated = groups::invalidated_groups(fields, is_safe(&self.request.method), |name| {
+            invalidations.purge(Subject::Group { host, name: name.as_bytes() }, Purge::Hard);
+        });
+        if invalidated.is_err() {
+            // More than are looked at: rather too much than too little.
+            invalidations.purge_scope(Scope::Prefix { host: host.into(), prefix: "".into() }, Purge::Hard);
+        }
     }
 }
 
 impl Drop for InvalidateUnlessRefused<'_> {
     fn drop(&mut self) {
         let target = &self.request.target;
-        let subject = Subject::Url { host: target.host(), target: target.path_and_query().as_str() };
-        self.worker.proxy.invalidations.purge(subject);
+        self.worker.proxy.purge_url(target.host(), target.path_and_query().as_str(), Purge::Hard);
     }
 }
 
 /// Passed on to the one client who asked.
-fn passed_on(permit: &FetchPermit, mut fetched: Fetched, detail: Option<&'static str>) -> Delivery {
+fn passed_on(permit: &FetchPermit, fetched: Fetched, detail: Option<&'static str>) -> Delivery {
+    Delivery::Forwarded(forwarded(permit, fetched, detail))
+}
+
+fn forwarded(permit: &FetchPermit, mut fetched: Fetched, detail: Option<&'static str>) -> Forwarded {
     remove_hop_by_hop(&mut fetched.fields);
     remove_internal(&mut fetched.fields);
-    Delivery::Forwarded(Forwarded {
+    Forwarded {
         status: fetched.status,
         fields: fetched.fields,
         body: Body::Upstream(Box::new(fetched.body)),
+        fwd_status: fetched.status,
         why: permit.why,
         is_stored: false,
+        conditions: Conditions::Upstreams,
         detail,
-    })
+    }
+}
+
+/// Passed on as it came, while it is received for everybody.
+fn keep_and_pass(
+    worker: &Rc<Worker>,
+    plan: Plan,
+    permit: FetchPermit,
+    kept: Judged,
+    mut fetched: Fetched,
+) -> Delivery {
+    let arriving = Arriving::new(fetched.body.known_length(), fetched.body.announced_trailers().cloned());
+    let Some(reader) = arriving.reader() else { return passed_on(&permit, fetched, None) };
+    remove_hop_by_hop(&mut fetched.fields);
+    remove_internal(&mut fetched.fields);
+    let delivery = Delivery::Forwarded(Forwarded {
+        status: fetched.status,
+        fields: fetched.fields,
+        body: Body::Arriving(reader),
+        fwd_status: fetched.status,
+        why: permit.why,
+        is_stored: true,
+        conditions: Conditions::Upstreams,
+        detail: None,
+    });
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let Judged { stored, key, .. } = kept;
+        receive(&worker, &plan, permit, &key, Arc::new(stored), arriving, fetched.body).await;
+    });
+    delivery
+}
+
+/// Remembers what a response that is going to be stored says of queries: it is looked up by that.
+fn learnt(worker: &Worker, request: &Request, judged: Judged) -> Judged {
+    worker.proxy.searches.learn(&request.target, judged.search.as_ref());
+    judged
 }
 
 type Deliver = oneshot::Sender<Result<Delivery, Error>>;
 
 /// One fetch for everybody, from the request to the last byte of the body.
-async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: FetchPermit, answer: Deliver) {
+async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchPermit, answer: Deliver) {
     // Nobody is there to hear if the client went away; what is stored is stored all the same.
-    let fetched = match fetch_or_freshen(worker, request, plan, &permit).await {
-        Ok(End::Fetched(fetched)) => fetched,
+    let (fetched, ahead) = match fetch_or_freshen(worker, request, &plan, &permit).await {
+        Ok(End::Fetched(fetched)) => (fetched, Pieces::default()),
+        Ok(End::Completed(fetched, ahead)) => (fetched, ahead),
         Ok(End::Answered(delivery)) => {
             let _ = answer.send(Ok(delivery));
             return;
@@ -144,25 +353,40 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: Fetch
             return;
         }
     };
-    let judged = match unkeepable(worker, plan, &fetched) {
+    // The head of one that was completed is that of the whole; what the upstream answered was a part.
+    let fwd_status = if ahead.is_empty() { fetched.status } else { StatusCode::PARTIAL_CONTENT };
+    let judged = match unkeepable(worker, &plan, &fetched) {
         Some(reason) => Err(NotKept { reason, lies_in_the_request: false }),
-        None => judge(worker, request, plan, &permit, fetched.head(), &mut fetched.fields.clone()),
+        None => {
+            Judge::of(worker, request, &plan, permit.began()).whole(fetched.head(), fetched.fields.clone())
+        }
     };
-    let mut stored = match judged {
-        Ok(stored) => stored,
+    let Judged { mut stored, key, .. } = match judged {
+        Ok(judged) => learnt(worker, request, judged),
         Err(NotKept { reason, lies_in_the_request }) => {
-            forget(worker, plan, &permit, &fetched);
+            if !lies_in_the_request {
+                forget(worker, &plan, &permit, &fetched);
+            }
             // An error is likely to be over soon, and says nothing of what comes after it; nor does what lies in one
             // request say anything of the others.
             if !fetched.status.is_server_error() && !lies_in_the_request {
-                worker.proxy.fills.remember_unshareable(&plan.key, worker.proxy.clock.now());
+                worker.remember_unshareable(&plan);
                 permit.not_shareable();
             }
-            let _ = answer.send(Ok(passed_on(&permit, fetched, Some(reason))));
+            let mut forwarded = forwarded(&permit, fetched, Some(reason));
+            forwarded.fwd_status = fwd_status;
+            if !ahead.is_empty()
+                && let Body::Upstream(rest) = forwarded.body
+            {
+                forwarded.body = Body::Completed(ahead.iter().cloned().collect(), rest);
+            }
+            let _ = answer.send(Ok(Delivery::Forwarded(forwarded)));
             return;
         }
     };
-    let arriving = Arriving::new();
+    let expected = fetched.body.known_length().map(|rest| rest + ahead.len() as u64);
+    let arriving = Arriving::new(expected, fetched.body.announced_trailers().cloned());
+    ahead.iter().for_each(|piece| _ = arriving.push(piece.clone()));
     stored.body = StoredBody::Arriving(Arc::clone(&arriving));
     let Some(reader) = arriving.reader() else { return };
     let mut fields = stored.fields.clone();
@@ -175,15 +399,17 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: &Plan, permit: Fetch
         status: stored.status,
         fields,
         body: Body::Arriving(reader),
+        fwd_status,
         why: permit.why,
         is_stored: true,
+        conditions: Conditions::Ours,
         detail: None,
     });
     let stored = Arc::new(stored);
-    remember_if_never_fresh(worker, plan, &stored);
+    remember_if_never_fresh(worker, &plan, &stored);
     permit.share(&stored);
     let _ = answer.send(Ok(delivery));
-    receive(worker, plan, permit, stored, arriving, fetched.body).await;
+    receive(worker, &plan, permit, &key, stored, arriving, fetched.body).await;
 }
 
 /// Why a response is not kept, whatever its fields say of caching.
@@ -203,33 +429,22 @@ fn forget(worker: &Worker, plan: &Plan, permit: &FetchPermit, fetched: &Fetched)
     }
 }
 
-/// Why a response is not kept.
-struct NotKept {
-    /// The `detail` of `Cache-Status`.
-    reason: &'static str,
-    /// The next request may well bring something to keep.
-    lies_in_the_request: bool,
-}
-
-impl From<NotStorable> for NotKept {
-    fn from(why: NotStorable) -> NotKept {
-        NotKept { reason: why.as_str(), lies_in_the_request: why.lies_in_the_request() }
-    }
-}
-
 /// A response that every request has to validate is stored, but nobody should wait in line for it.
 fn remember_if_never_fresh(worker: &Worker, plan: &Plan, stored: &Stored) {
     let now = worker.proxy.clock.now();
-    match reuse(&stored.facts, &plan.rules(), now) {
-        Reuse::Fresh(_) => worker.proxy.fills.forget_unshareable(&plan.key),
-        Reuse::StaleWhileRevalidate(_) | Reuse::Validate(_) => {
-            worker.proxy.fills.remember_unshareable(&plan.key, now);
-        }
+    match reuse(&stored.facts, &plan.rules(), Default::default(), None, now) {
+        Reuse::Fresh(_) => worker.proxy.unshareable.forget(&plan.key),
+        Reuse::StaleWhileRevalidate(_)
+        | Reuse::StaleAccepted(_)
+        | Reuse::Demanded(_)
+        | Reuse::Validate(_) => worker.remember_unshareable(plan),
     }
 }
 
 enum End {
     Fetched(Fetched),
+    /// The rest of a response of which these bytes were stored. Its head is that of the whole.
+    Completed(Fetched, Pieces),
     Answered(Delivery),
 }
 
@@ -245,20 +460,66 @@ async fn fetch_or_freshen(
     let Some(stale) = permit.stale.as_ref().filter(|stale| is_valid(worker, plan, stale)) else {
         return fetch_anew(worker, request, plan).await;
     };
+    if let StoredBody::Part(part, bytes) = &stale.body {
+        return complete(worker, request, plan, stale, part, bytes).await;
+    }
     let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale)).await {
         Ok(fetched) => fetched,
-        Err(error) => return stale_if_error(worker, plan, stale).ok_or(error),
+        Err(error) => return stale_if_error(worker, plan, stale).map(End::Answered).ok_or(error),
     };
     match validated(fetched.status, &fetched.fields, &stale.fields) {
         Validated::Full => Ok(End::Fetched(fetched)),
         Validated::NotModified => Ok(End::Answered(freshen(worker, request, plan, permit, stale, &fetched))),
         Validated::Mismatch => fetch_anew(worker, request, plan).await,
-        Validated::Error => Ok(stale_if_error(worker, plan, stale).unwrap_or(End::Fetched(fetched))),
+        Validated::Error => {
+            let stale = stale_if_error(worker, plan, stale).map(End::Answered);
+            Ok(stale.unwrap_or(End::Fetched(fetched)))
+        }
     }
 }
 
 fn is_valid(worker: &Worker, plan: &Plan, stored: &Stored) -> bool {
     stored.is_valid(&worker.proxy.invalidations, &plan.key)
+}
+
+/// Fetches the rest of a response of which the beginning is stored (RFC 9111 section 3.3).
+async fn complete(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    stored: &Stored,
+    part: &StoredPart,
+    bytes: &Pieces,
+) -> Result<End, Error> {
+    let Some(rest) = caching::partial::completing_request(&stored.fields, part) else {
+        return fetch_anew(worker, request, plan).await;
+    };
+    let mut fetched = fetch::send(worker, request, plan, Purpose::ToComplete(&rest)).await?;
+    if fetched.status != StatusCode::PARTIAL_CONTENT {
+        // The whole of another representation, most likely.
+        return if fetched.status == StatusCode::RANGE_NOT_SATISFIABLE {
+            fetch_anew(worker, request, plan).await
+        } else {
+            Ok(End::Fetched(fetched))
+        };
+    }
+    let is_rest = ContentRange::of(&fetched.fields).is_some_and(|range| {
+        range.first == bytes.len() as u64 && range.complete == Some(range.last + 1) && part.first == 0
+    });
+    if !is_rest || !may_combine(&stored.fields, &fetched.fields) {
+        return fetch_anew(worker, request, plan).await;
+    }
+    let rest_length = fetched.body.known_length();
+    fetched.fields = combined_fields(&stored.fields, &fetched.fields);
+    fetched.fields.remove(CONTENT_RANGE);
+    fetched.status = StatusCode::OK;
+    match rest_length {
+        Some(rest) => {
+            fetched.fields.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len() as u64 + rest));
+        }
+        None => drop(fetched.fields.remove(CONTENT_LENGTH)),
+    }
+    Ok(End::Completed(fetched, bytes.clone()))
 }
 
 async fn fetch_anew(worker: &Worker, request: &Request, plan: &Plan) -> Result<End, Error> {
@@ -272,261 +533,85 @@ async fn fetch_anew(worker: &Worker, request: &Request, plan: &Plan) -> Result<E
 }
 
 /// RFC 5861 section 4: the stale response, if it may stand in for the error.
-fn stale_if_error(worker: &Worker, plan: &Plan, stale: &Arc<Stored>) -> Option<End> {
-    let now = worker.proxy.clock.now();
-    let is_allowed = is_valid(worker, plan, stale) && may_serve_on_error(&stale.facts, &plan.rules(), now);
-    is_allowed.then(|| End::Answered(reused(worker, plan, stale, Outcome::HitStaleIfError)))
-}
-
-fn reused(worker: &Worker, plan: &Plan, stored: &Arc<Stored>, outcome: Outcome) -> Delivery {
-    let standing = match reuse(&stored.facts, &plan.rules(), worker.proxy.clock.now()) {
-        Reuse::Fresh(standing) | Reuse::StaleWhileRevalidate(standing) | Reuse::Validate(standing) => {
-            standing
-        }
+fn stale_if_error(worker: &Worker, plan: &Plan, stale: &Arc<Stored>) -> Option<Delivery> {
+    let soft_purged = match stale.validity(&worker.proxy.invalidations, &plan.key) {
+        Validity::Untouched => None,
+        Validity::SoftPurged(since) => Some(since),
+        Validity::Purged => return None,
     };
-    Delivery::Reused(Reusable { stored: Arc::clone(stored), standing, outcome, reader: None })
+    let now = worker.proxy.clock.now();
+    may_serve_on_error(&stale.facts, &plan.rules(), soft_purged, now)
+        .then(|| reused(worker, plan, stale, Outcome::HitStaleIfError, Forward::Stale))
 }
 
-/// The stored response with what a 304 said of it (RFC 9111 section 4.3.4).
+fn reused(worker: &Worker, plan: &Plan, stored: &Arc<Stored>, outcome: Outcome, why: Forward) -> Delivery {
+    let now = worker.proxy.clock.now();
+    let standing = reuse(&stored.facts, &plan.rules(), Default::default(), None, now).standing();
+    let stored = Arc::clone(stored);
+    let is_stored = true;
+    Delivery::Reused(Reusable {
+        stored,
+        standing,
+        outcome,
+        why,
+        is_stored,
+        wants_refresh: false,
+        reader: None,
+    })
+}
+
+/// The stored response with what a 304, or the answer to a HEAD, said of it (RFC 9111 section 4.3.4 and 4.3.5).
 fn freshen(
     worker: &Worker,
     request: &Request,
     plan: &Plan,
     permit: &FetchPermit,
     stale: &Arc<Stored>,
-    not_modified: &Fetched,
+    fetched: &Fetched,
 ) -> Delivery {
-    let mut update = not_modified.fields.clone();
+    let mut stored = stale.fields.clone();
+    // What is not named again still holds.
+    for (name, value) in stale.internal.iter().flat_map(|internal| internal.iter()) {
+        stored.append(name.clone(), value.clone());
+    }
+    let mut update = with_date(fetched.fields.clone(), fetched.response_time);
     remove_hop_by_hop(&mut update);
-    // Else the stored `Date` would make it as old as it was.
-    ensure_date(&mut update, not_modified.response_time);
-    let mut fields = freshened(&stale.fields, &update);
+    let mut fields = freshened(&stored, &update);
     // The age is that of the 304, not the one that was stored with the old head.
     if !update.contains_key(AGE) {
         fields.remove(AGE);
     }
-    let head = Head { status: stale.status, ..not_modified.head() };
-    let kept = match judge(worker, request, plan, permit, head, &mut fields) {
-        Ok(mut stored) => {
+    let head = judge::Head { status: stale.status, ..fetched.head() };
+    let judge = Judge::of(worker, request, plan, permit.began());
+    let mut is_stored = true;
+    let mut answer = match judge.whole(head, fields.clone()) {
+        Ok(judged) => {
+            let Judged { mut stored, key, .. } = learnt(worker, request, judged);
             stored.body = stale.body.clone();
-            // The upstream's tags were taken off when it was stored, so what the 304 names is not all there is.
-            stored.cells = merged(&stale.cells, &stored.cells);
             let stored = Arc::new(stored);
             permit.share(&stored);
-            worker.proxy.memory.insert(&plan.key, Arc::clone(&stored), &worker.proxy.invalidations);
+            worker.proxy.memory.insert(&key, Arc::clone(&stored), &worker.proxy.invalidations);
             stored
         }
-        // It held for this request; for the next one it is not to be kept.
-        Err(_) => {
-            worker.proxy.memory.remove(&plan.key, stale);
-            Arc::clone(stale)
+        // It held for this request, with what was said to it; for others it is not to be kept so.
+        Err(why) => {
+            if !why.lies_in_the_request {
+                worker.proxy.memory.remove(&plan.key, stale);
+            }
+            is_stored = false;
+            Arc::new(judge.for_one(head, fields, stale.body.clone()))
         }
     };
-    reused(worker, plan, &kept, Outcome::Validated)
-}
-
-/// What of a response besides its fields decides how it is stored.
-#[derive(Clone, Copy)]
-struct Head {
-    status: StatusCode,
-    request_time: caching::time::Timestamp,
-    response_time: caching::time::Timestamp,
-}
-
-impl Fetched {
-    fn head(&self) -> Head {
-        Head { status: self.status, request_time: self.request_time, response_time: self.response_time }
-    }
-}
-
-/// The response as it would be stored, still without its body; or why it may not be.
-fn judge(
-    worker: &Worker,
-    request: &Request,
-    plan: &Plan,
-    permit: &FetchPermit,
-    head: Head,
-    fields: &mut HeaderMap,
-) -> Result<Stored, NotKept> {
-    let of_response = |reason| NotKept { reason, lies_in_the_request: false };
-    let Head { status, request_time, response_time } = head;
-    remove_hop_by_hop(fields);
-    let directives = ResponseDirectives::of(fields);
-    let of_request = RequestFacts::of(&request.method, &request.fields, request.has_body);
-    let mut facts = Facts::of(of_request, status, fields, &directives, request_time, response_time);
-    let decision = policy::judge_response(worker, request, plan, status.as_u16(), fields)
-        .map_err(|reason| NotKept { reason, lies_in_the_request: reason == policy::BAD_INPUT })?;
-    facts.policy = PolicyLifetimes {
-        // An error stays as short as its origin says: no policy may stretch it without saying so by status.
-        ttl: decision.ttl.filter(|_| facts.takes_configured_ttl || facts.explicit_lifetime.is_some()),
-        stale_while_revalidate: decision.stale_while_revalidate,
-        stale_if_error: decision.stale_if_error,
-    };
-    storable(of_request, status, fields, &directives, &facts, &plan.rules())?;
-    let selecting = SelectingFields::of(fields, &request.fields).map_err(|_| of_response("vary"))?;
-    let cells = cells(worker, request, plan, fields, &decision).map_err(of_response)?;
-    apply(&decision, fields);
-    if !decision.set_fields.is_empty() {
-        // What a policy has put there may not be stored either: a cookie for everybody is still a cookie.
-        storable(of_request, status, fields, &ResponseDirectives::of(fields), &facts, &plan.rules())?;
-    }
-    remove_internal(fields);
-    ensure_date(fields, response_time);
-    Ok(Stored {
-        status,
-        fields: deliver::kept(fields),
-        body: StoredBody::Whole(bytes::Bytes::new()),
-        facts,
-        selecting,
-        filled: permit.began(),
-        cells,
-        cleared: AtomicU64::new(0),
-        judged_by: plan.routed.policy_generation(),
-    })
-}
-
-fn ensure_date(fields: &mut HeaderMap, response_time: caching::time::Timestamp) {
-    //= https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1
-    //# A recipient with a clock that receives a response message without a
-    //# Date header field MUST record the time it was received and append a
-    //# corresponding Date header field to the message's header section if it
-    //# is cached or forwarded downstream.
-    if !fields.contains_key(DATE) {
-        let received = std::time::UNIX_EPOCH + std::time::Duration::from_secs(response_time.as_s());
-        if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(received)) {
-            fields.insert(DATE, date);
+    // A cookie is for the client whose request the 304 answers, and for nobody after it.
+    if update.contains_key(SET_COOKIE) {
+        let mut for_client = answer.with_body(answer.body.clone());
+        for cookie in update.get_all(SET_COOKIE) {
+            for_client.fields.append(SET_COOKIE, cookie.clone());
         }
+        answer = Arc::new(for_client);
     }
-}
-
-/// The cells of the URL and of all tags: the upstream's, the route's, and the policy's.
-fn cells(
-    worker: &Worker,
-    request: &Request,
-    plan: &Plan,
-    fields: &HeaderMap,
-    decision: &StoreDecision,
-) -> Result<Box<[Arc<Cell>]>, &'static str> {
-    const TOO_MANY: &str = "tags";
-    let invalidations = &worker.proxy.invalidations;
-    let target = request.target.path_and_query().as_str();
-    let mut cells = vec![invalidations.cell(Subject::Url { host: request.target.host(), target })];
-    upstream_tags(fields, |tag| cells.push(invalidations.cell(Subject::Tag(tag)))).map_err(|_| TOO_MANY)?;
-    if let Some(captures) = plan.routed.captures(request) {
-        let mut tag = String::new();
-        for template in &plan.routed.route().tags {
-            tag.clear();
-            if !template.render(&captures, &mut tag) || !is_tag(tag.as_bytes()) {
-                return Err(TOO_MANY);
-            }
-            cells.push(invalidations.cell(Subject::Tag(tag.as_bytes())));
-        }
-    }
-    for tag in plan.tags.iter().chain(&decision.tags) {
-        if !is_tag(tag.as_bytes()) {
-            return Err(TOO_MANY);
-        }
-        cells.push(invalidations.cell(Subject::Tag(tag.as_bytes())));
-    }
-    if cells.len() > MAX_TAGS + 1 {
-        return Err(TOO_MANY);
-    }
-    Ok(cells.into())
-}
-
-fn merged(old: &[Arc<Cell>], new: &[Arc<Cell>]) -> Box<[Arc<Cell>]> {
-    let mut cells: Vec<_> = old.iter().chain(new).cloned().collect();
-    cells.sort_by_key(Arc::as_ptr);
-    cells.dedup_by(|a, b| Arc::ptr_eq(a, b));
-    cells.into()
-}
-
-fn apply(decision: &StoreDecision, fields: &mut HeaderMap) {
-    for name in &decision.remove_fields {
-        fields.remove(name);
-    }
-    for (name, value) in &decision.set_fields {
-        // The framing of a body is not a policy's to decide.
-        if *name != CONTENT_LENGTH {
-            fields.insert(name.clone(), value.clone());
-        }
-    }
-}
-
-/// Takes the body in, for those who read it as it arrives, and stores the response when it is whole.
-async fn receive(
-    worker: &Worker,
-    plan: &Plan,
-    permit: FetchPermit,
-    stored: Arc<Stored>,
-    arriving: Arc<Arriving>,
-    mut body: UpstreamBody,
-) {
-    let upstream = plan.routed.upstream();
-    let (memory, limit_bytes) = (&worker.proxy.memory, worker.max_response_bytes(plan));
-    let broken_if_dropped = FailOnDrop(Arc::clone(&arriving));
-    let mut permit = Some(permit);
-    let mut kept = memory.keep_arriving();
-    let watch = Stopwatch::start();
-    // A body that is empty has ended before its first piece.
-    while !body.is_end_stream() {
-        match tokio::time::timeout(upstream.read_timeout(), arriving.room()).await {
-            Ok(Ok(())) => (),
-            Ok(Err(NobodyReads)) => return,
-            // One client that has stopped reading must not stop the others.
-            Err(_) => {
-                arriving.leave_the_slowest_behind();
-                continue;
-            }
-        }
-        if !arriving.has_readers() && watch.elapsed() > upstream.longest_wait() {
-            tracing::warn!(
-                route.name = plan.routed.route().name.as_str(),
-                "gave up a response without end that nobody reads"
-            );
-            return;
-        }
-        match body.data().await {
-            Some(Ok(chunk)) => {
-                let has_room = permit.is_none() || kept.add(chunk.len() as u64);
-                let is_too_large = arriving.push(chunk) as u64 > limit_bytes;
-                if (is_too_large || !has_room) && permit.take().is_some() {
-                    if is_too_large {
-                        worker.proxy.fills.remember_unshareable(&plan.key, worker.proxy.clock.now());
-                    }
-                    arriving.stop_keeping();
-                    kept = memory.keep_arriving();
-                }
-            }
-            Some(Err(error)) => {
-                tracing::warn!(upstream.cause = %error, "a response ended early and is not stored");
-                return;
-            }
-            None => break,
-        }
-    }
-    let whole = arriving.finish();
-    drop(broken_if_dropped);
-    if let (Some(whole), Some(permit)) = (whole, permit) {
-        let stored = Stored {
-            status: stored.status,
-            fields: stored.fields.clone(),
-            body: StoredBody::Whole(whole),
-            facts: stored.facts,
-            selecting: stored.selecting.clone(),
-            filled: stored.filled,
-            cells: stored.cells.clone(),
-            cleared: AtomicU64::new(0),
-            judged_by: stored.judged_by,
-        };
-        memory.insert(&plan.key, Arc::new(stored), &worker.proxy.invalidations);
-        // Only now: until it is in memory, those who come find it with the permit.
-        drop(permit);
-    }
-}
-
-impl Worker {
-    fn max_response_bytes(&self, plan: &Plan) -> u64 {
-        plan.routed.view.live.config.cache.max_response_bytes
+    match reused(worker, plan, &answer, Outcome::Validated, permit.why) {
+        Delivery::Reused(reusable) => Delivery::Reused(Reusable { is_stored, ..reusable }),
+        other @ (Delivery::Made(_) | Delivery::Forwarded(_)) => other,
     }
 }

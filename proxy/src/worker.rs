@@ -34,6 +34,10 @@ pub struct View {
 impl Worker {
     pub fn new(proxy: Arc<Proxy>) -> Rc<Worker> {
         let metrics = proxy.register_worker();
+        Worker::counted_by(proxy, metrics)
+    }
+
+    fn counted_by(proxy: Arc<Proxy>, metrics: Arc<WorkerMetrics>) -> Rc<Worker> {
         let pools = RefCell::default();
         let view = View::of(proxy.live(), &metrics, &pools);
         Rc::new(Worker {
@@ -45,6 +49,11 @@ impl Worker {
             spare_key: RefCell::default(),
             joined: Rc::default(),
         })
+    }
+
+    /// One that serves nobody and is counted nowhere: to ask the steps what they would do.
+    pub fn aside(proxy: Arc<Proxy>) -> Rc<Worker> {
+        Worker::counted_by(proxy, Arc::default())
     }
 
     /// The configuration for a request that begins now. One atomic load while nothing changes.

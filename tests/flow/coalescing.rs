@@ -135,6 +135,27 @@ fn a_key_that_brought_nothing_to_share_does_not_make_requests_wait_for_each_othe
 }
 
 #[test]
+fn that_a_key_brought_nothing_to_share_is_forgotten_when_its_route_says_so() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen, answering| {
+        if seen.field("x-held").is_some() {
+            held.wait()?;
+        }
+        answering.reply(200, &[("cache-control", "no-store")], "x")
+    });
+    let proxy = Proxy::in_front_of(&origin, "cache = { hit_for_miss = \"10s\" }");
+    proxy.get_with("/a", &[("host", "h")]);
+    proxy.clock.advance(std::time::Duration::from_secs(11));
+    let slow = asked(&proxy, "/a", &[("x-held", "1")]);
+    origin.wait_for(2);
+    let waiting = asked(&proxy, "/a", &[]);
+    wait::until("one to wait for the other", || proxy.shared.fills.waiting() == 1);
+    gate.open();
+    assert_eq!((answer_of(slow).status, answer_of(waiting).status), (200, 200));
+}
+
+#[test]
 fn a_leader_that_goes_away_leaves_the_fetch_to_its_followers() {
     let gate = Gate::default();
     let origin = held(&gate, FRESH);

@@ -97,7 +97,7 @@ fn what_is_private_or_has_a_cookie_is_never_stored_whatever_the_route_says() {
         ("cache-control", "private, max-age=60", "private"),
         ("cache-control", "no-store", "no-store"),
         ("set-cookie", "session=1", "set-cookie"),
-        ("vary", "*", "vary"),
+        ("vary", "*", "vary-star"),
     ];
     for (name, value, detail) in CASES {
         let origin = Origin::start(move |_, answering| answering.reply(200, &[(name, value)], "mine"));

@@ -306,3 +306,64 @@ fn a_wide_purge_wins_over_a_fetch_that_began_before_it() {
     assert!(!after.field("cache-status").unwrap().contains("hit"), "{after:?}");
     assert_eq!(origin.count(), 2);
 }
+
+#[test]
+fn a_soft_purge_leaves_what_is_served_while_it_is_refreshed() {
+    let origin = Origin::fixed(
+        200,
+        &[("cache-control", "max-age=600, stale-while-revalidate=60"), ("cache-tag", "t"), ("etag", "\"1\"")],
+        "x",
+    );
+    let proxy = Proxy::in_front_of(&origin, "");
+    let purge = |what: &str| {
+        let answer = proxy.admin("POST", "/api/purge", what);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    proxy.get("/a");
+    for (count, what) in [(2, "{\"tags\": [\"t\"], \"soft\": true}"), (3, "{\"all\": true, \"soft\": true}")]
+    {
+        purge(what);
+        let stale = proxy.get("/a");
+        assert!(stale.field("cache-status").unwrap().ends_with("detail=stale-while-revalidate"), "{stale:?}");
+        origin.wait_for(count);
+        flow_tests::wait::until("the refreshed response", || {
+            crate::status_of(&proxy.get("/a")) == HIT
+                && !proxy.get("/a").field("cache-status").unwrap().contains("detail")
+        });
+    }
+    purge("{\"tags\": [\"t\"], \"soft\": true}");
+    proxy.clock.advance(std::time::Duration::from_secs(61));
+    assert_status(&proxy.get("/a"), "larder; fwd=stale; fwd-status=200; stored");
+}
+
+#[test]
+fn purges_of_varnish_and_fastly_are_taken_by_the_admin_listener_alone() {
+    let origin = Origin::fixed(200, &[("cache-control", "max-age=60"), ("surrogate-key", "k l")], "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    let host = ("host", "shop.example");
+    let admin = |method: &str, target: &str, fields: &[(&str, &str)]| {
+        let mut client = flow_tests::Client::connect(proxy.admin).unwrap();
+        client.call(method, target, fields, b"").unwrap()
+    };
+    let service = ("host", "localhost");
+    for (method, target, fields) in [
+        ("PURGE", "/a", &[host][..]),
+        ("PURGE", "/", &[host, ("surrogate-key", "x k")][..]),
+        ("PURGE", "/", &[service, ("xkey-purge", "l")][..]),
+        ("POST", "/service/s/purge/k", &[service][..]),
+        ("POST", "/service/s/purge", &[service, ("surrogate-key", "k")][..]),
+        ("POST", "/service/s/purge_all", &[service][..]),
+    ] {
+        proxy.get_with("/a", &[host]);
+        assert_status(&proxy.get_with("/a", &[host]), HIT);
+        let answer = admin(method, target, fields);
+        assert_eq!(answer.status, 200, "{method} {target}: {}", answer.text());
+        assert!(answer.text().contains("\"purge\""));
+        assert_status(&proxy.get_with("/a", &[host]), GONE);
+    }
+    // A page in a browser says where it comes from, and is refused.
+    assert_eq!(admin("PURGE", "/a", &[host, ("origin", "http://shop.example")]).status, 403);
+    // On the public side it is a method like any other, and goes to the upstream.
+    proxy.client().call("PURGE", "/a", &[host], b"").unwrap();
+    assert_eq!(origin.seen().last().map(|seen| seen.method.clone()).as_deref(), Some("PURGE"));
+}

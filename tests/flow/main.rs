@@ -6,17 +6,31 @@ mod freshness;
 mod vary;
 mod validation;
 mod range;
+mod partial;
+mod head;
+mod methods;
+mod keys;
+mod directives;
+mod floor;
 mod stale;
 mod coalescing;
 mod invalidation;
+mod groups;
 mod streaming;
+mod interim;
+mod trailers;
+mod uploads;
+mod upgrade;
 mod requests;
 mod upstream;
 mod policies;
 mod reload;
 mod admin;
+mod explain;
 mod stalled;
 mod drain;
+
+mod raw;
 
 use flow_tests::Response;
 

@@ -280,3 +280,22 @@ fn a_body_with_broken_framing_is_the_clients_fault() {
             .contains("larder_upstream_failures_total{upstream=\"app\"} 0")
     );
 }
+
+//= https://www.rfc-editor.org/rfc/rfc9110#section-7.6.2
+//= type=test
+//# If the received value is zero (0), the
+//# intermediary MUST NOT forward the request; instead, the intermediary
+//# MUST respond as the final recipient.
+#[test]
+fn an_options_request_goes_as_far_as_it_says() {
+    let origin = Origin::fixed(200, &[], "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    let options = |left| proxy.client().call("OPTIONS", "/a", &[("max-forwards", left)], b"").unwrap();
+    let ours = options("0");
+    assert_eq!((ours.status, origin.count()), (204, 0));
+    assert!(ours.field("allow").unwrap().contains("OPTIONS"));
+    assert_eq!(options("5").status, 200);
+    assert_eq!(origin.seen()[0].field("max-forwards"), Some("4"));
+    proxy.get_with("/a", &[("max-forwards", "0")]);
+    assert_eq!(origin.count(), 2, "for a GET the field says nothing");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flow_tests::{Origin, Proxy};
+use flow_tests::{Origin, Proxy, wait};
 
 use crate::{HIT, assert_status};
 
@@ -78,9 +78,96 @@ fn a_clients_condition_is_answered_from_what_is_stored() {
     let first = proxy.get_with("/a", &[("if-none-match", "\"v1\"")]);
     assert_eq!((first.status, first.body.len()), (304, 0));
     assert_eq!(origin.seen()[0].field("if-none-match"), None);
+    wait::until("the response to be stored", || proxy.shared.invalidations.under_way() == 0);
     let hit = proxy.get_with("/a", &[("if-none-match", "W/\"v1\", \"x\"")]);
     assert_eq!((hit.status, hit.field("etag")), (304, Some("\"v1\"")));
     assert_status(&hit, HIT);
     assert_eq!(proxy.get_with("/a", &[("if-none-match", "\"v2\"")]).text(), "body");
     assert_eq!(origin.count(), 1);
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9111#section-3.2
+//= type=test
+//# When doing so, the cache MUST add each header field in the provided
+//# response to the stored response, replacing field values that are
+//# already present
+#[test]
+fn who_asked_gets_what_a_304_says_also_where_that_may_not_be_kept() {
+    let origin = Origin::start(|seen, answering| match seen.field("if-none-match") {
+        Some(_) => {
+            answering.reply(304, &[("etag", "\"1\""), ("cache-control", "private"), ("x-new", "1")], "")
+        }
+        None => answering.reply(200, &[("etag", "\"1\""), ("cache-control", "public, max-age=10")], "body"),
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a");
+    proxy.clock.advance(Duration::from_secs(11));
+    let validated = proxy.get("/a");
+    assert_status(&validated, "larder; fwd=stale; fwd-status=304");
+    assert_eq!((validated.field("cache-control"), validated.field("x-new")), (Some("private"), Some("1")));
+    assert_eq!((validated.text().as_str(), validated.field("age")), ("body", Some("0")));
+    assert_status(&proxy.get("/a"), "larder; fwd=uri-miss; fwd-status=200; stored");
+}
+
+#[test]
+fn a_cookie_in_a_304_reaches_its_client_and_nobody_else() {
+    let origin = Origin::start(|seen, answering| match seen.field("if-none-match") {
+        Some(_) => answering.reply(
+            304,
+            &[("etag", "\"1\""), ("cache-control", "max-age=10"), ("set-cookie", "s=1")],
+            "",
+        ),
+        None => answering.reply(200, &[("etag", "\"1\""), ("cache-control", "max-age=10")], "body"),
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a");
+    proxy.clock.advance(Duration::from_secs(11));
+    assert_eq!(proxy.get("/a").field("set-cookie"), Some("s=1"));
+    let hit = proxy.get("/a");
+    assert_status(&hit, HIT);
+    assert_eq!(hit.field("set-cookie"), None);
+}
+
+#[test]
+fn one_client_with_credentials_does_not_take_from_the_others_what_is_stored() {
+    let origin = Origin::start(|seen, answering| {
+        if seen.field("authorization").is_some() {
+            return answering.reply(if seen.target == "/refused" { 403 } else { 200 }, &[], "for one");
+        }
+        if seen.field("if-none-match").is_some() {
+            return answering.reply(503, &[], "");
+        }
+        answering.reply(
+            200,
+            &[("etag", "\"1\""), ("cache-control", "max-age=10, stale-if-error=600")],
+            "for all",
+        )
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    for target in ["/refused", "/own"] {
+        proxy.get(target);
+        proxy.clock.advance(Duration::from_secs(11));
+        assert_ne!(proxy.get_with(target, &[("authorization", "Basic eDp5")]).text(), "for all");
+        let mut head = proxy.client();
+        head.call("HEAD", target, &[("authorization", "Basic eDp5")], b"").unwrap();
+        assert_eq!(proxy.get(target).text(), "for all", "the upstream fails, and what is stale stands in");
+    }
+}
+
+#[test]
+fn a_refresh_for_all_does_not_speak_for_one() {
+    let origin = Origin::fixed(
+        200,
+        &[("cache-control", "max-age=10, stale-while-revalidate=60"), ("cache-tag", "t")],
+        "x",
+    );
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a");
+    proxy.clock.advance(Duration::from_secs(11));
+    let asked = [("authorization", "Basic eDp5"), ("cache-control", "no-store")];
+    assert!(proxy.get_with("/a", &asked).field("cache-status").unwrap().contains("stale-while-revalidate"));
+    origin.wait_for(2);
+    let seen = &origin.seen()[1];
+    assert_eq!((seen.field("authorization"), seen.field("cache-control")), (None, None));
+    wait::until("the refreshed response", || proxy.get("/a").field("age") == Some("0"));
 }

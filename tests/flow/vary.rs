@@ -53,3 +53,26 @@ fn a_field_that_the_upstream_does_not_see_selects_nothing() {
     let french = proxy.get_with("/a", &[("accept-language", "fr")]);
     assert_eq!(french.text(), "fr");
 }
+
+//= https://www.rfc-editor.org/rfc/rfc9111#section-4
+//= type=test
+//# When more than one suitable response is stored, a cache MUST use the
+//# most recent one (as determined by the Date header field).
+#[test]
+fn of_two_that_match_the_one_that_was_made_last_answers() {
+    let origin = Origin::start(|seen, answering| {
+        let old = [("cache-control", "max-age=3600"), ("vary", "x-b"), ("age", "500")];
+        let new = [("cache-control", "max-age=3600"), ("vary", "x-a")];
+        if seen.field("x-a") == Some("2") {
+            answering.reply(200, &old, "old")
+        } else {
+            answering.reply(200, &new, "new")
+        }
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    assert_eq!(proxy.get_with("/a", &[("x-a", "1"), ("x-b", "1")]).text(), "new");
+    assert_eq!(proxy.get_with("/a", &[("x-a", "2"), ("x-b", "1")]).text(), "old");
+    let hit = proxy.get_with("/a", &[("x-a", "1"), ("x-b", "1")]);
+    assert_status(&hit, HIT);
+    assert_eq!(hit.text(), "new");
+}

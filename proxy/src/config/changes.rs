@@ -74,7 +74,11 @@ impl Admin {
 
 impl Cache {
     fn facts(&self) -> Facts {
-        vec![("memory", size_text(self.memory_bytes)), ("max_response", size_text(self.max_response_bytes))]
+        vec![
+            ("memory", size_text(self.memory_bytes)),
+            ("max_response", size_text(self.max_response_bytes)),
+            ("targets", listed(&self.targets)),
+        ]
     }
 }
 
@@ -127,7 +131,7 @@ impl Upstream {
 
 impl Route {
     fn facts(&self, config: &Config) -> Facts {
-        let Self { name: _, matcher, upstream, cache, tags, policy } = self;
+        let Self { name: _, matcher, upstream, cache, key, vary, tags, upgrade, policy } = self;
         let upstream = config.upstreams.get(*upstream).map_or("", |upstream| upstream.name.as_str());
         let ttl = |ttl: Option<Duration>| ttl.map_or_else(unset, duration_text);
         let policy = policy.as_ref();
@@ -141,7 +145,20 @@ impl Route {
             ("cache.max_ttl", ttl(cache.max_ttl)),
             ("cache.stale_while_revalidate", ttl(cache.stale_while_revalidate)),
             ("cache.stale_if_error", ttl(cache.stale_if_error)),
+            (
+                "cache.status_ttl",
+                some_listed(&cache.status_ttls, |(status, ttl)| format!("{status} {}", duration_text(*ttl))),
+            ),
+            ("cache.hit_for_miss", duration_text(cache.hit_for_miss)),
+            ("cache.early_refresh", cache.early_refresh.map_or_else(unset, |factor| factor.to_string())),
+            ("cache.request_directives", if cache.honours_requests { "honor" } else { "ignore" }.to_owned()),
+            ("cache.allow", format!("{:?}", cache.allow)),
+            ("key.query", key.query.as_ref().map_or_else(unset, |query| format!("{query:?}"))),
+            ("key.cookies", some_listed(&key.cookies, |name| name.to_string())),
+            ("key.fields", some_listed(&key.fields, |name| name.to_string())),
+            ("vary", format!("{vary:?}")),
             ("tags", if tags.is_empty() { unset() } else { listed(tags) }),
+            ("upgrade", if upgrade.is_empty() { unset() } else { listed(upgrade) }),
             ("policy.component", policy.map_or_else(unset, |policy| policy.component.display().to_string())),
             ("policy.settings", policy.map_or_else(unset, |policy| policy.settings.to_string())),
             ("policy.on_fault", policy.map_or_else(unset, |policy| policy.on_fault.to_string())),
@@ -172,6 +189,10 @@ fn compare_named(kind: &str, old: &[(String, Facts)], new: &[(String, Facts)], l
 fn order<'c>(of: &'c Config, other: &Config) -> Vec<&'c str> {
     let is_in_both = |route: &&Route| other.routes.iter().any(|also| also.name == route.name);
     of.routes.iter().filter(is_in_both).map(|route| route.name.as_str()).collect()
+}
+
+fn some_listed<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
+    if items.is_empty() { unset() } else { listed(&items.iter().map(text).collect::<Vec<_>>()) }
 }
 
 fn unset() -> String {

@@ -9,13 +9,14 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
+use caching::targeted::default_targets;
 use toml::de::DeTable;
 
 use super::section::{Report, Section, Value, suggestion};
 use super::units::quoted;
 use super::{
-    Admin, Cache, CacheRules, Config, ConfigFaults, Fault, Limits, Matcher, Route, RouteName, Server,
-    Upstream, UpstreamName,
+    Admin, Cache, CacheRules, Config, ConfigFaults, Fault, KeyRules, Limits, Matcher, Route, RouteName,
+    Server, Upstream, UpstreamName,
 };
 
 mod admin;
@@ -66,6 +67,8 @@ const MAX_ROUTES: usize = 1000;
 const MAX_UPSTREAMS: usize = 1000;
 const MAX_SERVERS: usize = 256;
 const MAX_LISTEN: usize = 64;
+/// Each is looked for in every response.
+const MAX_TARGETS: usize = 8;
 
 pub(super) fn check(text: &str, path: &Path) -> Result<Config, Vec<Fault>> {
     let report = Report::new(text);
@@ -97,7 +100,11 @@ pub(super) fn simple(listen: SocketAddr, server: Server) -> Result<Config, Confi
         listen: vec![listen],
         workers: default_workers(),
         admin: Admin { listen: Some(ADMIN_LISTEN), token: None },
-        cache: Cache { memory_bytes: CACHE_MEMORY_BYTES, max_response_bytes: MAX_RESPONSE_BYTES },
+        cache: Cache {
+            memory_bytes: CACHE_MEMORY_BYTES,
+            max_response_bytes: MAX_RESPONSE_BYTES,
+            targets: default_targets(),
+        },
         limits: LIMITS,
         upstreams: vec![upstream],
         routes: vec![route::default_route()],
@@ -197,6 +204,7 @@ fn cache(section: Option<Section<'_>>) -> Cache {
         return Cache {
             memory_bytes: CACHE_MEMORY_BYTES,
             max_response_bytes: default_max(CACHE_MEMORY_BYTES),
+            targets: default_targets(),
         };
     };
     let memory_bytes = section
@@ -207,8 +215,14 @@ fn cache(section: Option<Section<'_>>) -> Cache {
         .get("max_response")
         .and_then(|value| value.size(1..=memory_bytes))
         .unwrap_or_else(|| default_max(memory_bytes));
+    let targets = section
+        .get("targets")
+        .and_then(|value| value.list(MAX_TARGETS))
+        .map_or_else(default_targets, |items| {
+            items.iter().filter_map(|item| item.field_name("\"cdn-cache-control\"")).collect()
+        });
     section.finish();
-    Cache { memory_bytes, max_response_bytes }
+    Cache { memory_bytes, max_response_bytes, targets }
 }
 
 fn limits(mut section: Section<'_>) -> Limits {

@@ -9,6 +9,7 @@ use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::HeaderName;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -106,6 +107,17 @@ impl<'t> Section<'t> {
         self.report.fault(self.span.start, &self.path_of(key), message);
     }
 
+    /// All keys of a table whose keys are not known beforehand, with their values, in the order of the file.
+    pub(super) fn entries(self) -> Vec<(&'t str, Value<'t>)> {
+        let mut entries: Vec<_> = self.table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let entry = |(key, value): (&'t Spanned<_>, &'t Spanned<_>)| {
+            let key: &'t std::borrow::Cow<'t, str> = key.get_ref();
+            (&**key, Value { report: self.report, path: self.path_of(key), value })
+        };
+        entries.into_iter().map(entry).collect()
+    }
+
     /// Every key that nobody asked for is a fault.
     pub(super) fn finish(self) {
         for key in self.table.keys().filter(|key| !self.asked.contains(&&**key.get_ref())) {
@@ -166,12 +178,51 @@ impl<'t> Value<'t> {
         self.string(example)?.parse().map_err(|bad| self.bad(&bad)).ok()
     }
 
+    pub(super) fn field_name(&self, example: &str) -> Option<HeaderName> {
+        let text = self.string(example)?;
+        let name = HeaderName::from_bytes(text.as_bytes()).ok();
+        if name.is_none() {
+            self.fault(format!("{} is not the name of a field; write for example {example}", quoted(text)));
+        }
+        name
+    }
+
     pub(super) fn bool(&self) -> Option<bool> {
         let value = self.raw().as_bool();
         if value.is_none() {
             self.fault(format!("expected true or false, found {}", kind(self.raw())));
         }
         value
+    }
+
+    /// A number that is at least zero, whole or not.
+    pub(super) fn factor(&self, at_most: f32) -> Option<f32> {
+        let written = match self.raw() {
+            DeValue::Float(number) => number.as_str().parse::<f32>().ok(),
+            DeValue::Integer(number) => number.as_str().parse::<f32>().ok(),
+            DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => None,
+        };
+        let factor = written.filter(|number| (0.0..=at_most).contains(number));
+        if factor.is_none() {
+            self.fault(format!("expected a number from 0 to {at_most}, found {}", kind(self.raw())));
+        }
+        factor
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.string(&format!("{:?}", words.first().map_or("", |(word, _)| word)))?;
+        let known = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        if known.is_none() {
+            let all: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+            let suggestion = suggestion(text, words.iter().map(|(word, _)| *word));
+            self.fault(format!("{} is none of {}{suggestion}", quoted(text), all.join(", ")));
+        }
+        known
     }
 
     pub(super) fn count(&self, range: RangeInclusive<usize>) -> Option<usize> {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use caching::vary::VaryMode;
 use http::Method;
 
 use super::*;
@@ -79,7 +80,9 @@ fn the_whole_file_is_read() {
     assert!(config.access_log);
     assert_eq!(config.admin.listen.unwrap().to_string(), "0.0.0.0:9091");
     assert!(config.admin.token.unwrap().matches(b"not-a-secret-as-it-is-in-git"));
-    assert_eq!(config.cache, Cache { memory_bytes: 1 << 30, max_response_bytes: 8 << 20 });
+    let targets = ["shop-cache-control", "cdn-cache-control"].map(HeaderName::from_static);
+    let expected = Cache { memory_bytes: 1 << 30, max_response_bytes: 8 << 20, targets: targets.into() };
+    assert_eq!(config.cache, expected);
     let expected = Limits {
         idle_timeout: Duration::from_secs(90),
         drain_timeout: Duration::ZERO,
@@ -98,7 +101,28 @@ fn the_whole_file_is_read() {
     let [assets, users, rest] = &*config.routes else { panic!("{:?}", config.routes) };
     assert_eq!(assets.upstream, 0);
     assert_eq!(assets.cache.ttl, Some(Duration::from_secs(7 * 86_400)));
+    let of_status = |text: &str, ms| (text.parse().unwrap(), Duration::from_millis(ms));
+    assert_eq!(assets.cache.status_ttls, [of_status("404", 10_000), of_status("5xx", 500)]);
+    assert_eq!(assets.cache.hit_for_miss, Duration::from_secs(30));
+    assert_eq!((assets.cache.early_refresh, assets.cache.honours_requests), (Some(1.5), true));
+    let all = Allowances {
+        set_cookie: true,
+        private: true,
+        no_store: true,
+        authorization: true,
+        request_body: true,
+    };
+    assert_eq!(assets.cache.allow, all);
     assert_eq!(users.upstream, 1);
+    let query = users.key.query.as_ref().unwrap();
+    assert_eq!((query.sort, query.drop.len()), (true, 2));
+    assert_eq!(
+        (&*users.key.cookies, &*users.key.fields),
+        (&["theme".into()][..], &[HeaderName::from_static("x-device")][..])
+    );
+    let mode = |name: &'static str| users.vary.mode(&HeaderName::from_static(name));
+    assert_eq!((mode("accept-language"), mode("accept-encoding")), (VaryMode::Negotiate, VaryMode::Exact));
+    assert_eq!((mode("user-agent"), mode("accept")), (VaryMode::Bypass, VaryMode::Normalize));
     assert_eq!(users.cache.default_ttl, Some(Duration::from_secs(1800)));
     assert_eq!(users.cache.stale_if_error, Some(Duration::from_secs(3600)));
     assert_eq!(users.matcher.methods, [Method::GET, Method::HEAD]);
@@ -110,6 +134,7 @@ fn the_whole_file_is_read() {
     );
     assert_eq!(policy.on_fault, OnFault::Fail);
     assert!(!rest.cache.enabled);
+    assert!(rest.upgrade[0].is_named(b"WebSocket/13") && !rest.upgrade[0].is_named(b"websockets"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -318,6 +343,8 @@ fn schema_has_the_keys_that_are_read() {
         ("/properties/route/items", "[[route]]\nKEY = 1"),
         ("/properties/route/items/properties/match", "[[route]]\nmatch.KEY = 1"),
         ("/properties/route/items/properties/cache/oneOf/1", "[[route]]\ncache.KEY = 1"),
+        ("/properties/route/items/properties/key", "[[route]]\nkey.KEY = 1"),
+        ("/properties/route/items/properties/key/properties/query", "[[route]]\nkey.query.KEY = 1"),
         ("/properties/route/items/properties/policy", "[[route]]\npolicy.KEY = 1"),
     ] {
         let faults =
@@ -344,6 +371,8 @@ fn schema_has_the_defaults_that_are_used() {
         ("[admin]\n", "/properties/admin/properties"),
         ("[cache]\n", "/properties/cache/properties"),
         ("[limits]\n", "/properties/limits/properties"),
+        ("[[route]]\n[route.cache]\n", "/properties/route/items/properties/cache/oneOf/1/properties"),
+        ("[route.key.query]\n", "/properties/route/items/properties/key/properties/query/properties"),
     ] {
         text.push_str(heading);
         for (key, property) in schema.pointer(pointer).unwrap().as_object().unwrap() {
@@ -354,7 +383,10 @@ fn schema_has_the_defaults_that_are_used() {
         }
     }
     assert!(seen > 10, "only {seen} defaults in the schema");
-    assert_eq!(good(&text), good(SMALLEST), "\n{text}");
+    let mut read = good(&text);
+    // An empty table is not quite none, and does the same.
+    assert_eq!(read.routes[0].key.query.take(), Some(QueryRules::default()));
+    assert_eq!(read, good(SMALLEST), "\n{text}");
 }
 
 fn schema() -> serde_json::Value {

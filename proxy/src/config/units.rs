@@ -76,7 +76,7 @@ pub(super) fn size(text: &str) -> Result<u64, BadValue> {
 }
 
 /// As [`duration`] reads it back.
-pub(super) fn duration_text(duration: Duration) -> String {
+pub fn duration_text(duration: Duration) -> String {
     let mut rest_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (name, unit_ms) in DURATION_UNITS.iter().filter(|(name, _)| *name != "w") {

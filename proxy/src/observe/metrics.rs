@@ -69,6 +69,8 @@ pub struct WorkerMetrics {
     routes: Mutex<BTreeMap<Box<str>, Arc<RouteMetrics>>>,
     upstreams: Mutex<BTreeMap<Box<str>, Arc<UpstreamMetrics>>>,
     pub connections: AtomicU64,
+    /// Those of them that have switched to another protocol.
+    pub tunnels: AtomicU64,
     /// Requests that were refused before they had a route.
     pub refused: AtomicU64,
 }
@@ -177,6 +179,8 @@ pub fn prometheus(workers: &[Arc<WorkerMetrics>], gauges: &Gauges) -> String {
     }
     let connections: u64 = workers.iter().map(|w| w.connections.load(Ordering::Relaxed)).sum();
     text.gauge("larder_client_connections", "Open connections of clients.", connections as f64);
+    let tunnels: u64 = workers.iter().map(|w| w.tunnels.load(Ordering::Relaxed)).sum();
+    text.gauge("larder_client_tunnels", "Connections of clients that switched protocols.", tunnels as f64);
     text.gauge("larder_cache_bytes", "Bytes of all stored responses.", gauges.cache_bytes as f64);
     text.gauge("larder_cache_capacity_bytes", "The memory budget.", gauges.cache_capacity_bytes as f64);
     text.gauge("larder_cache_keys", "Stored cache keys.", gauges.cache_keys as f64);

@@ -3,22 +3,31 @@
 use std::path::Path;
 use std::time::Duration;
 
-use http::Method;
+use caching::freshness::{Allowances, StatusPattern};
+use caching::query::{ParameterPattern, QueryRules, TRACKING};
+use caching::vary::{VaryMode, VaryRules};
+use http::{HeaderName, Method};
 use serde_json::{Map, Number};
 use toml::de::{DeTable, DeValue};
 
 use super::super::section::kind;
 use super::super::{BadValue, OnFault, PathPattern, PolicyUse, TagTemplate};
-use super::{CacheRules, MAX_ROUTES, Matcher, Named, Route, RouteName, Section, Value, quoted, suggestion};
+use super::{
+    CacheRules, KeyRules, MAX_ROUTES, Matcher, Named, Route, RouteName, Section, Value, quoted, suggestion,
+};
 
 /// Freshness counts in whole seconds up to this (RFC 9111, section 1.2.2).
 const ANY_TIME: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1 << 31);
 /// A response carries these and the upstream's own; each costs a comparison at every lookup.
 const MAX_TAGS: usize = 16;
+/// Protocols that clients of one route may switch to; more than one is rare.
+const MAX_UPGRADES: usize = 16;
 /// Hosts or methods of one route.
 const MAX_LISTED: usize = 100;
 /// Settings are parameters of a policy, not data.
 const MAX_SETTINGS_BYTES: usize = 64 << 10;
+/// One refreshes at the point that wastes least; ten times that is nearly always.
+const MOST_EAGER: f32 = 10.0;
 
 /// Of a file without routes.
 pub(super) fn default_route() -> Route {
@@ -27,7 +36,10 @@ pub(super) fn default_route() -> Route {
         matcher: Matcher::default(),
         upstream: 0,
         cache: CacheRules::UPSTREAM_DECIDES,
+        key: KeyRules::default(),
+        vary: VaryRules::default(),
         tags: Vec::new(),
+        upgrade: Vec::new(),
         policy: None,
     }
 }
@@ -86,12 +98,16 @@ fn route(
     let matcher = matcher.map(|(matcher, _)| matcher).unwrap_or_default();
     let upstream = upstream_index(&mut section, upstreams);
     let cache = section.get("cache").map_or(CacheRules::UPSTREAM_DECIDES, |value| cache_rules(&value));
+    let key = section.get("key").and_then(|value| value.section()).map(key_rules).unwrap_or_default();
+    let vary = section.get("vary").and_then(|value| value.section()).map(vary_rules).unwrap_or_default();
     let tags = section.get("tags").filter(|_| is_path_known);
     let tags = tags.map(|value| tags_of(&value, matcher.path.as_ref())).unwrap_or_default();
+    let upgrade = section.get("upgrade").and_then(|value| value.list(MAX_UPGRADES)).unwrap_or_default();
+    let upgrade = upgrade.iter().filter_map(|item| item.parse("\"websocket\"")).collect();
     let policy =
         section.get("policy").and_then(|value| value.section()).and_then(|section| policy(section, file));
     section.finish();
-    Route { name, matcher, upstream, cache, tags, policy }
+    Route { name, matcher, upstream, cache, key, vary, tags, upgrade, policy }
 }
 
 /// The bool is false if there is a path that could not be read.
@@ -170,7 +186,7 @@ fn upstream_index(section: &mut Section<'_>, upstreams: &[Named]) -> usize {
 fn cache_rules(value: &Value<'_>) -> CacheRules {
     match value.raw() {
         DeValue::Boolean(true) => return CacheRules::UPSTREAM_DECIDES,
-        DeValue::Boolean(false) => return CacheRules::DISABLED,
+        DeValue::Boolean(false) => return CacheRules::disabled(),
         DeValue::Table(_) => (),
         other @ (DeValue::String(_)
         | DeValue::Integer(_)
@@ -202,6 +218,18 @@ fn cache_rules(value: &Value<'_>) -> CacheRules {
         let text = super::super::units::duration_text;
         value.fault(format!("{:?} is more than max_ttl, {:?}", text(*min), text(*max)));
     }
+    let status_ttls = section.get("status_ttl").and_then(|value| value.section());
+    let status_ttls = status_ttls.map(self::status_ttls).unwrap_or_default();
+    let hit_for_miss = section.get("hit_for_miss").and_then(|value| value.duration(ANY_TIME));
+    let early_refresh = section.get("early_refresh").and_then(|value| value.factor(MOST_EAGER));
+    let honours_requests =
+        section.get("request_directives").and_then(|value| value.word(&[("ignore", false), ("honor", true)]));
+    let mut allow = Allowances::default();
+    for item in section.get("allow").and_then(|value| value.list(MAX_LISTED)).unwrap_or_default() {
+        if let Some(one) = item.word(&ALLOWANCES) {
+            *one(&mut allow) = true;
+        }
+    }
     section.finish();
     let duration = |read: Option<(Duration, Value<'_>)>| read.map(|(duration, _)| duration);
     CacheRules {
@@ -212,7 +240,95 @@ fn cache_rules(value: &Value<'_>) -> CacheRules {
         max_ttl: duration(max_ttl),
         stale_while_revalidate: duration(stale_while_revalidate),
         stale_if_error: duration(stale_if_error),
+        status_ttls,
+        hit_for_miss: hit_for_miss.unwrap_or(CacheRules::UPSTREAM_DECIDES.hit_for_miss),
+        early_refresh: early_refresh.filter(|factor| *factor > 0.0),
+        honours_requests: honours_requests.unwrap_or(false),
+        allow,
     }
+}
+
+/// What a route may store although it is not safe for everybody, by the names that the file has for it.
+const ALLOWANCES: [(&str, Allowance); 5] = [
+    ("set-cookie", |all| &mut all.set_cookie),
+    ("private", |all| &mut all.private),
+    ("no-store", |all| &mut all.no_store),
+    ("authorization", |all| &mut all.authorization),
+    ("request-body", |all| &mut all.request_body),
+];
+
+type Allowance = fn(&mut Allowances) -> &mut bool;
+
+fn status_ttls(section: Section<'_>) -> Vec<(StatusPattern, Duration)> {
+    let entry = |(status, value): (&str, Value<'_>)| {
+        let Ok(pattern) = status.parse::<StatusPattern>() else {
+            value.fault(format!(
+                "{} is not a final status; write for example \"404\" or \"5xx\"",
+                quoted(status)
+            ));
+            return None;
+        };
+        Some((pattern, value.duration(ANY_TIME)?))
+    };
+    section.entries().into_iter().filter_map(entry).collect()
+}
+
+fn key_rules(mut section: Section<'_>) -> KeyRules {
+    let query = section.get("query").and_then(|value| value.section()).map(query_rules);
+    let text = |item: &Value<'_>| {
+        let name = item.string("\"theme\"")?;
+        // What no cookie can be called (RFC 6265 section 4.1.1).
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic() && !b";=,\"\\".contains(&byte))
+        {
+            item.fault(format!("{} is not the name of a cookie", quoted(name)));
+        }
+        Some(name.into())
+    };
+    let cookies = listed(section.get("cookies")).iter().filter_map(text).collect();
+    let fields = listed(section.get("fields"));
+    let fields = fields.iter().filter_map(|item| item.field_name("\"x-device\"")).collect();
+    section.finish();
+    KeyRules { query, cookies, fields }
+}
+
+fn query_rules(mut section: Section<'_>) -> QueryRules {
+    let sort = section.get("sort").and_then(|value| value.bool()).unwrap_or(false);
+    let drop = section.get("drop").map(|value| dropped_parameters(&value)).unwrap_or_default();
+    section.finish();
+    QueryRules { sort, drop: drop.into() }
+}
+
+fn dropped_parameters(value: &Value<'_>) -> Vec<ParameterPattern> {
+    if let Some(is_wanted) = value.raw().as_bool() {
+        return if is_wanted {
+            TRACKING.iter().filter_map(|text| text.parse().ok()).collect()
+        } else {
+            Vec::new()
+        };
+    }
+    let items = value.list(MAX_LISTED).unwrap_or_default();
+    let pattern = |item: &Value<'_>| {
+        let text = item.string("\"utm_*\"")?;
+        text.parse::<ParameterPattern>().map_err(|why| item.fault(format!("{}: {why}", quoted(text)))).ok()
+    };
+    items.iter().filter_map(pattern).collect()
+}
+
+fn vary_rules(section: Section<'_>) -> VaryRules {
+    const MODES: [(&str, VaryMode); 4] = [
+        ("normalize", VaryMode::Normalize),
+        ("negotiate", VaryMode::Negotiate),
+        ("pass-through", VaryMode::Exact),
+        ("bypass", VaryMode::Bypass),
+    ];
+    let entry = |(name, value): (&str, Value<'_>)| {
+        let Ok(field) = name.parse::<HeaderName>() else {
+            value.fault(format!("{} is not the name of a field", quoted(name)));
+            return None;
+        };
+        Some((field, value.word(&MODES)?))
+    };
+    VaryRules::of(section.entries().into_iter().filter_map(entry))
 }
 
 fn tags_of(value: &Value<'_>, path: Option<&PathPattern>) -> Vec<TagTemplate> {
