@@ -2,6 +2,9 @@
 //! purge is never possible on a public one; `admin/client.rs` is the other side, for the command line.
 
 pub mod client;
+mod purge;
+
+pub use purge::{PurgeAnswer, PurgeRequest};
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -13,16 +16,15 @@ use http::{
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpListener;
 
 use crate::{
     config::Admin,
-    invalidations::{Scope, Subject},
+    explain::{Question, explain},
     live::Proxy,
     observe::metrics::{Gauges, hits_and_requests, prometheus},
     reload::Reloader,
-    request::Target,
 };
 
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -38,29 +40,6 @@ pub struct AdminService {
     pub reloader: Arc<Reloader>,
     pub config: Admin,
     pub addresses: Vec<SocketAddr>,
-}
-
-/// A purge as it is asked for.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PurgeRequest {
-    pub tags: Vec<String>,
-    /// As clients write them.
-    pub urls: Vec<String>,
-    /// URLs: all that begin with one of them.
-    pub prefixes: Vec<String>,
-    /// With the port if it is not 80.
-    pub hosts: Vec<String>,
-    pub all: bool,
-}
-
-/// Answered when no later request can see what was purged.
-#[derive(Debug, Deserialize, Serialize)]
-pub struct PurgeAnswer {
-    /// The number of the last purge of this call, in the order of all purges.
-    pub purge: u64,
-    /// How many tags, URLs, prefixes and hosts were purged; all counts as one.
-    pub count: usize,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -98,14 +77,24 @@ pub async fn serve(service: Arc<AdminService>, listener: TcpListener) {
 
 impl AdminService {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        if let Err(refused) = self.admit(request.headers()) {
+        if let Err(refused) = self.admit(request.method(), request.headers()) {
             return *refused;
         }
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
+        if parts.method.as_str() == purge::PURGE || parts.method == Method::POST {
+            let wanted = purge::by_convention(&parts.method, &parts.uri, &parts.headers);
+            if let Some(purged) = wanted.map(|wanted| wanted.and_then(|wanted| wanted.carry_out(&self.proxy)))
+            {
+                return match purged {
+                    Ok(answer) => json(StatusCode::OK, &answer),
+                    Err(why) => text(StatusCode::BAD_REQUEST, format!("{why}\n")),
+                };
+            }
+        }
         let wanted = match path {
             "/healthz" | "/readyz" | "/metrics" | "/api/status" => Method::GET,
-            "/api/purge" | "/api/reload" => Method::POST,
+            "/api/purge" | "/api/reload" | "/api/explain" => Method::POST,
             _ => return text(StatusCode::NOT_FOUND, "no such page; try /api/status\n".to_owned()),
         };
         if parts.method != wanted && !(wanted == Method::GET && parts.method == Method::HEAD) {
@@ -123,6 +112,10 @@ impl AdminService {
                 Err((status, why)) => text(status, why),
             },
             "/api/reload" => self.reload().await,
+            "/api/explain" => match self.explain(body).await {
+                Ok(explained) => text(StatusCode::OK, explained),
+                Err((status, why)) => text(status, why),
+            },
             // Listening at all means both: sockets are open and a configuration serves.
             _ => text(StatusCode::OK, "ok\n".to_owned()),
         }
@@ -130,7 +123,7 @@ impl AdminService {
 
     /// Who may speak here. A page in a browser on this machine may not: it would come with a foreign `Host`
     /// (DNS rebinding) or a foreign `Origin`.
-    fn admit(&self, fields: &HeaderMap) -> Result<(), Box<Answer>> {
+    fn admit(&self, method: &Method, fields: &HeaderMap) -> Result<(), Box<Answer>> {
         let refuse = |status, why: &str| Err(Box::new(text(status, format!("{why}\n"))));
         let mut hosts = fields.get_all(HOST).iter();
         let (Some(Ok(host)), None) = (hosts.next().map(HeaderValue::to_str), hosts.next()) else {
@@ -142,6 +135,11 @@ impl AdminService {
                 let mut response = text(StatusCode::UNAUTHORIZED, "a bearer token is needed\n".to_owned());
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 return Err(Box::new(response));
+            }
+        } else if method.as_str() == purge::PURGE {
+            // Its `Host` is that of the URL to purge. A browser does not send it without saying whose page it is of.
+            if fields.contains_key(ORIGIN) {
+                return refuse(StatusCode::FORBIDDEN, "not from a page in a browser");
             }
         } else if !is_loopback_name(host) {
             return refuse(StatusCode::FORBIDDEN, "this listener is spoken to as localhost or 127.0.0.1");
@@ -204,76 +202,20 @@ impl AdminService {
         }
     }
 
-    /// Everything is checked before anything is purged: one bad URL purges nothing.
-    async fn purge(&self, body: Incoming) -> Result<PurgeAnswer, (StatusCode, String)> {
-        let bad = |why: String| (StatusCode::BAD_REQUEST, format!("{why}\n"));
-        let collecting = Limited::new(body, MAX_BODY_BYTES).collect();
-        let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, collecting).await else {
-            return Err((StatusCode::REQUEST_TIMEOUT, "the purge did not come in time\n".to_owned()));
-        };
-        let bytes = match collected {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                let why = format!("a purge is at most {MAX_BODY_BYTES} bytes; send several\n");
-                return Err((StatusCode::PAYLOAD_TOO_LARGE, why));
-            }
-            Err(error) => return Err(bad(error.to_string())),
-        };
-        let wanted: PurgeRequest = serde_json::from_slice(&bytes).map_err(|error| {
-            bad(format!(
-                "{error}; write for example {{\"tags\": [\"user:42\"], \"urls\": [\"http://host/path\"]}}"
-            ))
-        })?;
-        if wanted == PurgeRequest::default() {
-            return Err(bad("nothing to purge: name tags, urls, prefixes or hosts, or say all".to_owned()));
-        }
-        if let Some(tag) = wanted.tags.iter().find(|tag| !caching::tags::is_tag(tag.as_bytes())) {
-            let shown: String = tag.chars().take(64).collect();
-            let most = caching::tags::MAX_TAG_BYTES;
-            return Err(bad(format!(
-                "{shown:?} is not a tag: 1 to {most} bytes of visible ASCII without commas"
-            )));
-        }
-        let targets = |urls: &[String]| {
-            let parsed =
-                urls.iter().map(|url| Target::of_url(url).map_err(|why| bad(format!("{url:?}: {why}"))));
-            parsed.collect::<Result<Vec<_>, _>>()
-        };
-        let (urls, prefixes) = (targets(&wanted.urls)?, targets(&wanted.prefixes)?);
-        let hosts = wanted.hosts.iter().map(|host| {
-            let target =
-                Target::of_url(&format!("http://{host}/")).ok().filter(|target| target.path() == "/");
-            target.ok_or_else(|| {
-                bad(format!("{host:?} is not a host, as in shop.example or shop.example:8080"))
-            })
-        });
-        let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
+    async fn purge(&self, body: Incoming) -> Result<PurgeAnswer, Refused> {
+        const EXAMPLE: &str = r#"{"tags": ["user:42"], "urls": ["http://host/path"]}"#;
+        read::<PurgeRequest>(body, EXAMPLE).await?.carry_out(&self.proxy).map_err(bad)
+    }
 
-        let subjects = wanted.tags.iter().map(|tag| Subject::Tag(tag.as_bytes())).chain(
-            urls.iter().map(|url| Subject::Url { host: url.host(), target: url.path_and_query().as_str() }),
-        );
-        let of_prefix = prefixes.iter().map(|url| (url.host(), url.path_and_query().as_str()));
-        let of_host = hosts.iter().map(|host| (host.host(), ""));
-        let scopes = of_prefix
-            .chain(of_host)
-            .map(|(host, prefix)| Scope::Prefix { host: host.into(), prefix: prefix.into() })
-            .chain(wanted.all.then_some(Scope::All));
-        let invalidations = &self.proxy.invalidations;
-        let purged = subjects
-            .map(|subject| invalidations.purge(subject))
-            .chain(scopes.map(|scope| invalidations.purge_scope(scope)));
-        let (count, purge) =
-            purged.fold((0, 0), |(count, last), sequence| (count + 1, sequence.number().max(last)));
-        tracing::info!(
-            purge,
-            tags = wanted.tags.len(),
-            urls = urls.len(),
-            prefixes = prefixes.len(),
-            hosts = hosts.len(),
-            all = wanted.all,
-            "purged"
-        );
-        Ok(PurgeAnswer { purge, count })
+    async fn explain(&self, body: Incoming) -> Result<String, Refused> {
+        const EXAMPLE: &str = r#"{"url": "http://host/path", "fields": [["accept", "text/html"]]}"#;
+        let question = read::<Question>(body, EXAMPLE).await?;
+        let proxy = Arc::clone(&self.proxy);
+        // A policy is asked, which may take its time.
+        match tokio::task::spawn_blocking(move || explain(&proxy, &question)).await {
+            Ok(explained) => explained.map_err(bad),
+            Err(_) => Err((StatusCode::INTERNAL_SERVER_ERROR, "it panicked\n".to_owned())),
+        }
     }
 
     async fn reload(&self) -> Answer {
@@ -284,6 +226,29 @@ impl AdminService {
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the reload panicked\n".to_owned()),
         }
     }
+}
+
+type Refused = (StatusCode, String);
+
+fn bad(why: String) -> Refused {
+    (StatusCode::BAD_REQUEST, format!("{why}\n"))
+}
+
+/// A body of JSON. `example` is one, for who got it wrong.
+async fn read<T: DeserializeOwned>(body: Incoming, example: &str) -> Result<T, Refused> {
+    let collecting = Limited::new(body, MAX_BODY_BYTES).collect();
+    let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, collecting).await else {
+        return Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n".to_owned()));
+    };
+    let bytes = match collected {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let why = format!("a body is at most {MAX_BODY_BYTES} bytes; send several\n");
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, why));
+        }
+        Err(error) => return Err(bad(error.to_string())),
+    };
+    serde_json::from_slice(&bytes).map_err(|error| bad(format!("{error}; write for example {example}")))
 }
 
 /// `GET /api/status`.

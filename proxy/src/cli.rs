@@ -56,8 +56,18 @@ Exit code 0 if the file is good, 64 if it is not.")]
   larder purge --url http://shop.example/basket
   larder purge --prefix http://shop.example/catalogue/
   larder purge --host shop.example
-  larder purge --all")]
+  larder purge --all
+  larder purge --tag news --soft          stale, not gone")]
     Purge(Purge),
+    /// Say why a request is answered as it is: route, policy, key, what would be stored and for how long
+    #[command(after_help = "Examples:
+  larder explain http://shop.example/users/42
+  larder explain -H 'accept-language: de' --status 200 -R 'cache-control: max-age=60' http://shop.example/
+  larder explain --response head.txt http://shop.example/    what `curl -sI` printed
+  larder explain --running http://shop.example/users/42      with what the running proxy has stored
+
+Without --running nothing but the configuration file is looked at.")]
+    Explain(Explain),
     /// Have the running proxy read its configuration file again, and say what changed
     #[command(after_help = "Examples:
   larder reload
@@ -95,8 +105,41 @@ pub struct ConfigFile {
 pub struct Purge {
     #[command(flatten)]
     pub what: PurgeTargets,
+    /// Make them stale in place of ending them: they may be served while they are refreshed, and when the upstream fails
+    #[arg(long)]
+    pub soft: bool,
     #[command(flatten)]
     pub admin: Admin,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Ask the running proxy, which also says what it has stored
+    #[arg(long, conflicts_with = "config")]
+    pub running: bool,
+    #[command(flatten)]
+    pub admin: Admin,
+    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
+    /// A field of the request, as in `name: value`; may be given many times
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub fields: Vec<String>,
+    /// Content of the request, of a QUERY for instance
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub data: String,
+    /// A file with the head of a response, status line and fields
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["status", "response_fields"])]
+    pub response: Option<PathBuf>,
+    /// The status of a response to judge
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<u16>,
+    /// A field of the response, as in `name: value`; may be given many times
+    #[arg(short = 'R', long = "response-header", value_name = "FIELD")]
+    pub response_fields: Vec<String>,
+    /// As a client writes it
+    pub url: String,
 }
 
 /// At least one of them.
@@ -203,8 +246,9 @@ mod tests {
         assert_eq!(purge.what.tags, ["a", "b"]);
         assert_eq!(purge.what.urls, ["http://x/y"]);
         assert_eq!(purge.admin.server.port, 1234);
-        let line = "larder purge --prefix http://x/y/ --host z --all";
+        let line = "larder purge --prefix http://x/y/ --host z --all --soft";
         let Ok(Command::Purge(purge)) = parse(line) else { panic!() };
+        assert!(purge.soft && parse("larder purge --soft").is_err());
         assert!(purge.what.all && purge.what.prefixes == ["http://x/y/"] && purge.what.hosts == ["z"]);
     }
 

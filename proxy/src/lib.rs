@@ -4,9 +4,9 @@
 //! - [`serve`]: one request from head to answer, by these steps:
 //!   [`route`], [`policy`], [`lookup`], [`coalesce`], [`fetch`], [`store`], [`deliver`]
 //!
-//! What the steps use: [`request`], [`body`], [`arriving`] bodies, [`memory`], [`invalidations`], [`upstream`],
+//! What the steps use: [`request`], [`body`], [`arriving`] bodies and their [`pieces`], [`trailers`], [`upgrade`], [`memory`], [`searches`], [`invalidations`], [`upstream`],
 //! [`worker`] (one thread's things), [`live`] (what all threads share). Around them: [`config`], [`reload`],
-//! [`admin`], [`observe`], [`error`] and [`respond`], [`clock`], [`cli`]. The rules of HTTP caching are in the
+//! [`admin`], [`explain`], [`observe`], [`error`] and [`respond`], [`clock`], [`cli`]. The rules of HTTP caching are in the
 //! crate `caching`, the policies' sandbox in the crate `plugin_host`.
 
 pub mod accept;
@@ -22,7 +22,11 @@ pub mod deliver;
 pub mod request;
 pub mod body;
 pub mod arriving;
+pub mod pieces;
+pub mod trailers;
+pub mod upgrade;
 pub mod memory;
+pub mod searches;
 pub mod invalidations;
 pub mod upstream;
 pub mod worker;
@@ -31,8 +35,10 @@ pub mod live;
 pub mod config;
 pub mod reload;
 pub mod admin;
+pub mod explain;
 pub mod observe;
 pub mod error;
 pub mod respond;
 pub mod clock;
+mod sync;
 pub mod cli;

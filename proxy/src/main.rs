@@ -13,9 +13,10 @@ use http::Method;
 use larder::{
     accept::Workers,
     admin::{self, AdminService, PurgeRequest, client},
-    cli::{Admin, Cli, Command, Purge, PurgeTargets, Serve},
+    cli::{Admin, Cli, Command, Explain, Purge, PurgeTargets, Serve},
     clock::Clock,
     config::Config,
+    explain::{self, Answer, Question},
     live::{self, Proxy},
     reload::{Reloader, lines},
 };
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Serve(wanted) => serve(&wanted),
         Command::Check(wanted) => check(&wanted.config),
         Command::Purge(wanted) => purge(&wanted),
+        Command::Explain(wanted) => explain(&wanted),
         Command::Reload(admin) => call(&admin, Method::POST, "/api/reload", Vec::new()),
         Command::Status(admin) => call(&admin, Method::GET, "/api/status", Vec::new()),
     };
@@ -168,9 +170,45 @@ async fn run(proxy: Arc<Proxy>, file: Option<PathBuf>) -> Result<(), Exit> {
 
 fn purge(wanted: &Purge) -> Result<(), Exit> {
     let PurgeTargets { tags, urls, prefixes, hosts, all } = wanted.what.clone();
-    let request = PurgeRequest { tags, urls, prefixes, hosts, all };
+    let request = PurgeRequest { tags, urls, prefixes, hosts, all, soft: wanted.soft };
     let body = serde_json::to_vec(&request).map_err(|error| Exit::failed(&error))?;
     call(&wanted.admin, Method::POST, "/api/purge", body)
+}
+
+#[expect(clippy::print_stdout, reason = "the answer to the command")]
+fn explain(wanted: &Explain) -> Result<(), Exit> {
+    let failed = |why: String| Exit(1, why);
+    let fields = |lines: &[String]| {
+        lines.iter().map(|line| explain::field_line(line)).collect::<Result<Vec<_>, _>>().map_err(failed)
+    };
+    let response = match (&wanted.response, wanted.status) {
+        (Some(file), _) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| Exit(1, format!("{}: {error}", file.display())))?;
+            Some(Answer::recorded(&text).map_err(failed)?)
+        }
+        (None, None) if wanted.response_fields.is_empty() => None,
+        (None, status) => {
+            Some(Answer { status: status.unwrap_or(200), fields: fields(&wanted.response_fields)? })
+        }
+    };
+    let question = Question {
+        method: wanted.method.clone(),
+        url: wanted.url.clone(),
+        fields: fields(&wanted.fields)?,
+        content: wanted.data.clone(),
+        response,
+    };
+    if wanted.running {
+        let body = serde_json::to_vec(&question).map_err(|error| Exit::failed(&error))?;
+        return call(&wanted.admin, Method::POST, "/api/explain", body);
+    }
+    let path = &wanted.file.config;
+    let config = Config::load(path).map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, faults.to_string()))?;
+    let proxy = Proxy::new(config, path, Clock::System, engine()?)
+        .map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
+    print!("{}", explain::explain(&Arc::new(proxy), &question).map_err(failed)?);
+    Ok(())
 }
 
 /// Asks a running proxy, and prints what it says.
