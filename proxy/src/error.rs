@@ -88,6 +88,17 @@ impl Error {
         }
     }
 
+    /// Whether nothing of the request can have reached the upstream.
+    pub fn is_before_sending(&self) -> bool {
+        matches!(
+            self,
+            Error::ConnectionRefused { .. }
+                | Error::ConnectionTimeout { .. }
+                | Error::ConnectionLimitReached { .. }
+                | Error::ProxyLoopDetected
+        )
+    }
+
     pub fn side(&self) -> Side {
         match self {
             Error::HttpRequestError(_)

@@ -47,17 +47,28 @@ pub enum Purpose<'s> {
 const MAX_PASSES: usize = 8;
 static VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
 
+/// What can be said of a request before anything of it is sent.
+pub fn check(request: &Request, plan: &Plan) -> Result<(), Error> {
+    let limit_bytes = limit_bytes(plan);
+    if announced_length(request).is_some_and(|length| length > limit_bytes) {
+        return Err(Error::RequestBodyTooLarge { limit_bytes });
+    }
+    Ok(())
+}
+
+fn limit_bytes(plan: &Plan) -> u64 {
+    plan.routed.view.live.config.limits.max_request_body_bytes
+}
+
 pub async fn send(
     worker: &Worker,
     request: &Request,
     plan: &Plan,
     purpose: Purpose<'_>,
 ) -> Result<Fetched, Error> {
+    check(request, plan)?;
     let head = upstream_head(request, &purpose)?;
-    let limit_bytes = plan.routed.view.live.config.limits.max_request_body_bytes;
-    if announced_length(request).is_some_and(|length| length > limit_bytes) {
-        return Err(Error::RequestBodyTooLarge { limit_bytes });
-    }
+    let limit_bytes = limit_bytes(plan);
     let body = match request.take_body() {
         Some(received) if request.has_body => {
             let patience = Patience::new(plan.routed.view.live.config.limits.idle_timeout);

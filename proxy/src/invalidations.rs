@@ -112,10 +112,10 @@ pub enum Subject<'a> {
         host: &'a str,
         target: &'a str,
     },
-    /// All targets of a host that differ in no query parameter that matters.
-    Search {
+    /// All responses of a path that answer more than one query.
+    Searched {
         host: &'a str,
-        target: &'a [u8],
+        path: &'a str,
     },
     /// A cache group of a host (RFC 9875).
     Group {

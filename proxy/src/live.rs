@@ -25,7 +25,6 @@ use crate::{
     observe::WorkerMetrics,
     request::Target,
     searches::Searches,
-    store::judge::canonical_target,
 };
 
 /// Everything that is shared: one per process, behind an `Arc`.
@@ -131,13 +130,12 @@ impl Proxy {
         Ok(live)
     }
 
-    /// Ends what is stored for a target of a host, whichever of the URLs that are equal to it was fetched.
+    /// Ends what is stored for a target of a host. Where queries of its path are equal by a rule of the upstream, all of the
+    /// path: which of them are equal may have been said by a response that is under way, or is no longer known.
     pub fn purge_url(&self, host: &str, target: &str, purge: Purge) -> Sequence {
-        let last = self.invalidations.purge(Subject::Url { host, target }, purge);
-        let Some(rule) = self.searches.rule_of(host, path_of(target)) else { return last };
-        let query = target.split_once('?').map(|(_, query)| query);
-        let target = &canonical_target(path_of(target), query, &rule);
-        self.invalidations.purge(Subject::Search { host, target }, purge)
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        self.invalidations.purge(Subject::Url { host, target }, purge);
+        self.invalidations.purge(Subject::Searched { host, path }, purge)
     }
 
     /// A target as the route that takes a GET for it has it.
@@ -163,10 +161,6 @@ impl Proxy {
     pub fn worker_metrics(&self) -> Vec<Arc<WorkerMetrics>> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-fn path_of(target: &str) -> &str {
-    target.split_once('?').map_or(target, |(path, _)| path)
 }
 
 /// Compiles the policies of a configuration; all faults at once. What `known` has already is not compiled

@@ -165,9 +165,12 @@ impl Request {
         })
     }
 
-    /// The body, once.
+    /// The body: once, or as often as it is needed if all of it was read.
     pub fn take_body(&self) -> Option<ReceivedBody> {
-        self.body.take()
+        match &self.content {
+            Some(content) => Some(ReceivedBody { ahead: content.clone(), incoming: None }),
+            None => self.body.take(),
+        }
     }
 
     /// Reads the content, so that it can be a part of the key. More than [`MAX_KEY_CONTENT_BYTES`], or trailers, and there
@@ -189,9 +192,11 @@ impl Request {
             is_key = content.len() <= MAX_KEY_CONTENT_BYTES;
         }
         let content = content.freeze();
-        let incoming = Some(incoming).filter(|_| !is_key);
-        self.body.set(Some(ReceivedBody { ahead: content.clone(), incoming }));
-        self.content = Some(content).filter(|_| is_key);
+        if is_key {
+            self.content = Some(content);
+        } else {
+            self.body.set(Some(ReceivedBody { ahead: content, incoming: Some(incoming) }));
+        }
         Ok(())
     }
 
@@ -221,7 +226,6 @@ impl Request {
     pub fn for_everybody(&self) -> Request {
         let is_query = self.is_query();
         let content = self.content.clone();
-        let body = content.clone().map(|ahead| ReceivedBody { ahead, incoming: None });
         Request {
             method: if is_query { self.method.clone() } else { Method::GET },
             target: self.target.clone(),
@@ -234,7 +238,7 @@ impl Request {
             takes_trailers: self.takes_trailers,
             announced_trailers: None,
             content,
-            body: Cell::new(body),
+            body: Cell::new(None),
         }
     }
 }

@@ -11,10 +11,10 @@ use caching::{
     groups,
     invalidation::{further_targets, invalidates_target, is_own_location},
     method::is_safe,
-    partial::{ContentRange, StoredPart, combined_fields, may_combine, part_length},
+    partial::{StoredPart, combined_fields, may_combine, part_length},
     reuse::{Reuse, may_serve_on_error, reuse},
     storable::RequestKind,
-    validation::{HeadVerdict, Validated, freshened, freshened_by_head, validated},
+    validation::{HeadVerdict, Validated, freshened, freshened_by_head, replaces_stored, validated},
 };
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
@@ -91,13 +91,23 @@ async fn pass(
     plan: Plan,
     permit: FetchPermit,
 ) -> Result<Delivery, Error> {
+    fetch::check(request, &plan)?;
     let invalidation = (!is_safe(&request.method)).then(|| InvalidateUnlessRefused { worker, request });
     let is_whole = |stale: &Arc<Stored>| matches!(stale.body, StoredBody::Whole(_));
     let stale = permit.stale.clone().filter(|stale| is_whole(stale) && is_valid(worker, &plan, stale));
     if let (CacheUse::Head, Some(stale)) = (plan.cache, stale) {
         return head(worker, request, &plan, &permit, &stale).await;
     }
-    let fetched = fetch::send(worker, request, &plan, Purpose::ForClient).await?;
+    let fetched = match fetch::send(worker, request, &plan, Purpose::ForClient).await {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            if error.is_before_sending() {
+                // Nobody has done anything.
+                std::mem::forget(invalidation);
+            }
+            return Err(error);
+        }
+    };
     let kept = match plan.cache {
         CacheUse::Part => judged_part(worker, request, &plan, &permit, &fetched),
         // Not where its route or its policy has it go past the cache.
@@ -236,14 +246,17 @@ impl InvalidateUnlessRefused<'_> {
         fetched: &Fetched,
         began: crate::invalidations::Sequence,
     ) -> Option<Judged> {
-        if !invalidates_target(&self.request.method, fetched.status) {
+        // One that answers more queries than its own is not spared by the purge of these.
+        if !invalidates_target(&self.request.method, fetched.status) || kept.search.is_some() {
             self.answered(fetched.status, &fetched.fields);
             return None;
         }
         self.invalidate_others(&fetched.fields);
-        let target = &self.request.target;
-        let url = Subject::Url { host: target.host(), target: target.path_and_query().as_str() };
-        let purged = self.worker.proxy.invalidations.purge_own(url, &kept.key, &kept.stored.cells, began);
+        let (invalidations, target) = (&self.worker.proxy.invalidations, &self.request.target);
+        let (host, path) = (target.host(), target.path());
+        invalidations.purge(Subject::Searched { host, path }, Purge::Hard);
+        let url = Subject::Url { host, target: target.path_and_query().as_str() };
+        let purged = invalidations.purge_own(url, &kept.key, &kept.stored.cells, began);
         std::mem::forget(self);
         kept.stored.filled = purged?;
         Some(kept)
@@ -364,8 +377,8 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchP
     let Judged { mut stored, key, .. } = match judged {
         Ok(judged) => learnt(worker, request, judged),
         Err(NotKept { reason, lies_in_the_request }) => {
-            if !lies_in_the_request {
-                forget(worker, &plan, &permit, &fetched);
+            if !lies_in_the_request && replaces_stored(fetched.status) {
+                forget(worker, &plan, &permit);
             }
             // An error is likely to be over soon, and says nothing of what comes after it; nor does what lies in one
             // request say anything of the others.
@@ -384,7 +397,7 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchP
             return;
         }
     };
-    let expected = fetched.body.known_length().map(|rest| rest + ahead.len() as u64);
+    let expected = fetched.body.known_length().map(|rest| rest.saturating_add(ahead.len() as u64));
     let arriving = Arriving::new(expected, fetched.body.announced_trailers().cloned());
     ahead.iter().for_each(|piece| _ = arriving.push(piece.clone()));
     stored.body = StoredBody::Arriving(Arc::clone(&arriving));
@@ -407,9 +420,19 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchP
     });
     let stored = Arc::new(stored);
     remember_if_never_fresh(worker, &plan, &stored);
-    permit.share(&stored);
+    share(&permit, &plan, &stored, &key);
     let _ = answer.send(Ok(delivery));
     receive(worker, &plan, permit, &key, stored, arriving, fetched.body).await;
+}
+
+/// Those who wait have the same key, but where that was written by a rule for queries they may have other targets. So what does
+/// not belong under the key that they have in common is for its own client alone.
+fn share(permit: &FetchPermit, plan: &Plan, stored: &Arc<Stored>, key: &[u8]) {
+    if plan.search.is_none() || plan.key == key {
+        permit.share(stored);
+    } else {
+        permit.not_shareable();
+    }
 }
 
 /// Why a response is not kept, whatever its fields say of caching.
@@ -423,8 +446,8 @@ fn unkeepable(worker: &Worker, plan: &Plan, fetched: &Fetched) -> Option<&'stati
 }
 
 /// The upstream has another answer now: the one that it no longer gives must not go on being served.
-fn forget(worker: &Worker, plan: &Plan, permit: &FetchPermit, fetched: &Fetched) {
-    if let Some(stale) = permit.stale.as_ref().filter(|_| !fetched.status.is_server_error()) {
+fn forget(worker: &Worker, plan: &Plan, permit: &FetchPermit) {
+    if let Some(stale) = &permit.stale {
         worker.proxy.memory.remove(&plan.key, stale);
     }
 }
@@ -503,19 +526,18 @@ async fn complete(
             Ok(End::Fetched(fetched))
         };
     }
-    let is_rest = ContentRange::of(&fetched.fields).is_some_and(|range| {
+    let is_rest = part_length(&fetched.fields, fetched.body.known_length()).is_some_and(|range| {
         range.first == bytes.len() as u64 && range.complete == Some(range.last + 1) && part.first == 0
     });
     if !is_rest || !may_combine(&stored.fields, &fetched.fields) {
         return fetch_anew(worker, request, plan).await;
     }
     let rest_length = fetched.body.known_length();
-    fetched.fields = combined_fields(&stored.fields, &fetched.fields);
-    fetched.fields.remove(CONTENT_RANGE);
+    fetched.fields = combined_fields(&with_internal(stored), &fetched.fields);
     fetched.status = StatusCode::OK;
     match rest_length {
         Some(rest) => {
-            fetched.fields.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len() as u64 + rest));
+            fetched.fields.insert(CONTENT_LENGTH, HeaderValue::from(rest.saturating_add(bytes.len() as u64)));
         }
         None => drop(fetched.fields.remove(CONTENT_LENGTH)),
     }
@@ -560,6 +582,15 @@ fn reused(worker: &Worker, plan: &Plan, stored: &Arc<Stored>, outcome: Outcome, 
     })
 }
 
+/// The stored fields as they came, with what clients do not get: what is not named again still holds.
+fn with_internal(stored: &Stored) -> HeaderMap {
+    let mut fields = stored.fields.clone();
+    for (name, value) in stored.internal.iter().flat_map(|internal| internal.iter()) {
+        fields.append(name.clone(), value.clone());
+    }
+    fields
+}
+
 /// The stored response with what a 304, or the answer to a HEAD, said of it (RFC 9111 section 4.3.4 and 4.3.5).
 fn freshen(
     worker: &Worker,
@@ -569,14 +600,9 @@ fn freshen(
     stale: &Arc<Stored>,
     fetched: &Fetched,
 ) -> Delivery {
-    let mut stored = stale.fields.clone();
-    // What is not named again still holds.
-    for (name, value) in stale.internal.iter().flat_map(|internal| internal.iter()) {
-        stored.append(name.clone(), value.clone());
-    }
     let mut update = with_date(fetched.fields.clone(), fetched.response_time);
     remove_hop_by_hop(&mut update);
-    let mut fields = freshened(&stored, &update);
+    let mut fields = freshened(&with_internal(stale), &update);
     // The age is that of the 304, not the one that was stored with the old head.
     if !update.contains_key(AGE) {
         fields.remove(AGE);
@@ -589,7 +615,7 @@ fn freshen(
             let Judged { mut stored, key, .. } = learnt(worker, request, judged);
             stored.body = stale.body.clone();
             let stored = Arc::new(stored);
-            permit.share(&stored);
+            share(permit, plan, &stored, &key);
             worker.proxy.memory.insert(&key, Arc::clone(&stored), &worker.proxy.invalidations);
             stored
         }

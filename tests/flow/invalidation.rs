@@ -367,3 +367,17 @@ fn purges_of_varnish_and_fastly_are_taken_by_the_admin_listener_alone() {
     proxy.client().call("PURGE", "/a", &[host], b"").unwrap();
     assert_eq!(origin.seen().last().map(|seen| seen.method.clone()).as_deref(), Some("PURGE"));
 }
+
+#[test]
+fn an_unsafe_request_that_was_never_sent_ends_nothing() {
+    let origin = Origin::fixed(200, &[("cache-control", "max-age=60")], "x");
+    let config = format!("[limits]\nmax_request_body = \"10B\"\n{}", flow_tests::proxy::config(&origin, ""));
+    let proxy = Proxy::with_config(&config);
+    let host = ("host", "h");
+    proxy.get_with("/a", &[host]);
+    assert_eq!(proxy.client().call("POST", "/a", &[host], b"more than ten bytes").unwrap().status, 413);
+    let circle = ["1.1 larder"; 8].join(", ");
+    assert_eq!(proxy.client().call("DELETE", "/a", &[host, ("via", &circle)], b"").unwrap().status, 508);
+    assert_status(&proxy.get_with("/a", &[host]), HIT);
+    assert_eq!(origin.count(), 1);
+}

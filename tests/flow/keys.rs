@@ -1,6 +1,6 @@
 //! What tells stored responses apart: queries, cookies, fields, and what an upstream says of its queries.
 
-use flow_tests::{Origin, Proxy};
+use flow_tests::{Gate, Origin, Proxy, wait};
 
 use crate::{HIT, STORED, assert_status};
 
@@ -150,4 +150,54 @@ fn an_upstream_that_no_longer_says_so_is_believed() {
     assert_eq!(proxy.get("/a?x").text(), "/a?x");
     assert_eq!(proxy.get("/a?y").text(), "/a?y");
     assert_status(&proxy.get("/a?x"), HIT);
+}
+
+/// Two requests have one key by the rule of an earlier response. What one of them brings says that the rule no longer holds:
+/// it must not reach the other.
+#[test]
+fn who_waits_by_a_rule_that_no_longer_holds_gets_an_answer_of_its_own() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen, answering| {
+        if seen.target == "/a?id=0" {
+            return answering.reply(
+                200,
+                &[("cache-control", "max-age=1"), ("no-vary-search", "params=(\"id\")")],
+                "all",
+            );
+        }
+        held.wait()?;
+        answering.reply(200, &[("cache-control", "max-age=60")], &seen.target)
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get_with("/a?id=0", &[("host", "h")]);
+    proxy.clock.advance(std::time::Duration::from_secs(2));
+    let ask = |target: &str| {
+        let mut client = proxy.client();
+        client.send(&rig::http::head("GET", target, "h", &[], b"")).unwrap();
+        client
+    };
+    let mut clients = vec![("/a?id=1", ask("/a?id=1"))];
+    origin.wait_for(2);
+    clients.extend(["/a?id=2", "/a?id=3"].map(|target| (target, ask(target))));
+    wait::until("two to wait", || proxy.shared.fills.waiting() == 2);
+    gate.open();
+    for (target, mut client) in clients {
+        assert_eq!(client.response("GET").unwrap().text(), target);
+    }
+}
+
+#[test]
+fn a_purge_reaches_what_a_rule_makes_equal_also_while_the_rule_is_not_known() {
+    let origin = Origin::start(|seen, answering| {
+        let rule = if seen.target.contains("none") { "params=?0" } else { "params=(\"utm\")" };
+        answering.reply(200, &[("cache-control", "max-age=60"), ("no-vary-search", rule)], &seen.target)
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a?id=1&utm=x");
+    assert_eq!(proxy.get("/a?id=1").text(), "/a?id=1&utm=x");
+    proxy.get("/a?none");
+    proxy.purge_url("/a?id=1");
+    proxy.get("/a?id=9");
+    assert_eq!(proxy.get("/a?id=1").text(), "/a?id=1");
 }

@@ -113,3 +113,20 @@ fn the_answer_to_a_post_may_answer_a_get_of_the_same_target() {
         );
     }
 }
+
+#[test]
+fn a_query_that_has_to_be_asked_twice_is_asked_whole() {
+    let origin = Origin::start(|seen, answering| match seen.field("if-none-match") {
+        Some(_) => answering.reply(304, &[("etag", "\"other\"")], ""),
+        None => {
+            let body = format!("for {}", String::from_utf8_lossy(&seen.body));
+            answering.reply(200, &[("etag", "\"1\""), ("cache-control", "max-age=10")], &body)
+        }
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    query(&proxy, "q", "text/plain");
+    proxy.clock.advance(std::time::Duration::from_secs(11));
+    assert_eq!(query(&proxy, "q", "text/plain").text(), "for q");
+    assert_eq!(origin.count(), 3);
+    assert!(origin.seen().iter().all(|seen| seen.body == b"q"));
+}

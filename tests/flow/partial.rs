@@ -212,3 +212,56 @@ fn a_range_of_what_is_stale_validates_the_whole() {
     assert_eq!(origin.seen()[1].field("range"), None);
     assert_status(&proxy.get("/a"), HIT);
 }
+
+#[test]
+fn what_is_put_together_keeps_its_tags_and_what_its_upstream_said_to_the_cache() {
+    let origin = Origin::start(|seen, answering| {
+        let Some((first, last)) = ranged(seen, "\"1\"") else { return answering.reply(500, &[], "") };
+        let content_range = format!("bytes {first}-{last}/10");
+        let mut fields =
+            vec![("content-range", &*content_range), ("cache-control", "max-age=60"), ("etag", "\"1\"")];
+        if first == 0 {
+            fields.extend([("cache-tag", "t"), ("larder-cache-control", "max-age=5")]);
+        }
+        answering.reply(206, &fields, &DIGITS[first..=last])
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    // Completed: the tag of the beginning is that of the whole.
+    part(&proxy, "bytes=0-3");
+    assert_eq!(proxy.get("/a").text(), DIGITS);
+    wait::until("the whole to be stored", || proxy.shared.invalidations.under_way() == 0);
+    assert_eq!(proxy.get("/a").field("cache-status"), Some("larder; hit; ttl=5"));
+    proxy.purge_tag("t");
+    assert!(!crate::status_of(&proxy.get("/a")).contains("hit"));
+    // Parts to which different things were said are not put together.
+    part(&proxy, "bytes=0-3");
+    part(&proxy, "bytes=4-9");
+    assert!(!crate::status_of(&proxy.get_with("/a", &[("range", "bytes=0-3")])).contains("hit"));
+}
+
+#[test]
+fn a_rest_that_is_longer_than_can_be_counted_is_no_rest() {
+    let origin = Origin::start(|seen, answering| match seen.field("range") {
+        Some("bytes=0-3") => {
+            let fields =
+                [("content-range", "bytes 0-3/10"), ("cache-control", "max-age=60"), ("etag", "\"1\"")];
+            answering.reply(206, &fields, "0123")
+        }
+        None => answering.reply(200, &[("cache-control", "max-age=60"), ("etag", "\"1\"")], DIGITS),
+        Some(_) => {
+            let fields = [
+                ("content-range", "bytes 4-9/10"),
+                ("cache-control", "max-age=60"),
+                ("etag", "\"1\""),
+                ("content-length", "18446744073709551613"),
+            ];
+            answering.head(206, &fields)?;
+            answering.send(b"456789")?;
+            answering.close()
+        }
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    part(&proxy, "bytes=0-3");
+    assert_eq!(proxy.get("/a").text(), DIGITS);
+    assert_eq!(origin.count(), 3);
+}

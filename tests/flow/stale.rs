@@ -77,3 +77,17 @@ fn a_head_request_refreshes_what_a_get_needs() {
     assert_eq!(origin.seen()[1].method, "GET");
     wait::until("the refreshed response", || proxy.get("/a").field("age") == Some("0"));
 }
+
+#[test]
+fn an_error_that_one_request_brings_about_does_not_end_what_stands_in_for_others() {
+    let origin = Origin::start(|seen, answering| match seen.field("x-bad") {
+        Some("1") => answering.reply(400, &[], "bad"),
+        Some(_) => answering.reply(503, &[], "down"),
+        None => answering.reply(200, &[("cache-control", "max-age=10, stale-if-error=600")], "good"),
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a");
+    proxy.clock.advance(Duration::from_secs(11));
+    assert_eq!(proxy.get_with("/a", &[("x-bad", "1")]).status, 400);
+    assert_eq!(proxy.get_with("/a", &[("x-bad", "2")]).text(), "good");
+}

@@ -62,6 +62,12 @@ pub enum Validated {
     Full,
 }
 
+/// Whether a full response with this status, to a validation, says that the stored one is no more. Other statuses speak of the
+/// request, or of the moment: anybody could bring one about and take from all others what still serves them.
+pub fn replaces_stored(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection() || matches!(status.as_u16(), 403 | 404 | 410 | 451)
+}
+
 /// Reads the answer to a request that [`make_validation_request`] made for `stored`.
 pub fn validated(status: StatusCode, fields: &HeaderMap, stored: &HeaderMap) -> Validated {
     if status == StatusCode::NOT_MODIFIED {

@@ -223,9 +223,8 @@ impl<'a> Judge<'a> {
         })
         .map_err(|_| TooMany)?;
         // A purge of any URL that is answered by the same response reaches it.
-        if let Some(rule) = NoVarySearch::of(fields) {
-            let canonical = canonical_target(request.target.path(), request.target.query(), &rule);
-            cells.push(invalidations.cell(Subject::Search { host, target: &canonical }));
+        if NoVarySearch::of(fields).is_some() {
+            cells.push(invalidations.cell(Subject::Searched { host, path: request.target.path() }));
         }
         Ok(cells.into())
     }
@@ -238,15 +237,6 @@ impl From<TooMany> for NotKept {
     fn from(_: TooMany) -> NotKept {
         of_response("tags")
     }
-}
-
-/// What all targets that are equal under a rule have in common.
-pub fn canonical_target(path: &str, query: Option<&str>, rule: &NoVarySearch) -> Vec<u8> {
-    let mut canonical = path.as_bytes().to_vec();
-    canonical.push(0);
-    rule.append_rule(&mut canonical);
-    rule.append_canonical(query, &mut canonical);
-    canonical
 }
 
 /// What no client gets to see and a later validation has to: directives for this cache, tags, stamps.

@@ -112,7 +112,11 @@ fn united(worker: &Worker, key: &[u8], old: &Stored, new: &Stored) -> Option<Sto
     else {
         return None;
     };
-    if !old.is_valid(&worker.proxy.invalidations, key) || !may_combine(&old.fields, &new.fields) {
+    // What the upstream said to this cache alone of the one may not hold for the other: tags, and how long.
+    if !old.is_valid(&worker.proxy.invalidations, key)
+        || old.internal != new.internal
+        || !may_combine(&old.fields, &new.fields)
+    {
         return None;
     }
     let union = union(old_part, new_part)?;
@@ -121,7 +125,8 @@ fn united(worker: &Worker, key: &[u8], old: &Stored, new: &Stored) -> Option<Sto
     let body =
         if union.part.is_whole() { StoredBody::Whole(bytes) } else { StoredBody::Part(union.part, bytes) };
     let fields = combined_fields(&old.fields, &new.fields);
-    Some(Stored { fields, status: StatusCode::OK, ..new.with_body(body) })
+    let cells = old.cells.iter().chain(&new.cells).cloned().collect();
+    Some(Stored { fields, cells, status: StatusCode::OK, ..new.with_body(body) })
 }
 
 impl Worker {
