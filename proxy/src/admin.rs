@@ -10,7 +10,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE},
 };
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -33,6 +33,10 @@ const MAX_CONNECTIONS: usize = 64;
 /// Short: connections are few, and one that stalls must not keep a purge out.
 const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const HEAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// All of one call: a reload compiles policies, and nothing else takes long.
+const CONNECTION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(180);
+/// How a browser says whose page a request is of.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What the admin listener speaks about.
 pub struct AdminService {
@@ -66,9 +70,13 @@ pub async fn serve(service: Arc<AdminService>, listener: TcpListener) {
             let serving = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
+                // Else one that asks on and on without reading would hold its place for ever.
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), answering);
-            if let Err(error) = serving.await {
-                tracing::debug!("admin: {error}");
+            match tokio::time::timeout(CONNECTION_TIMEOUT, serving).await {
+                Ok(Ok(())) => (),
+                Ok(Err(error)) => tracing::debug!("admin: {error}"),
+                Err(_) => tracing::debug!("admin: a connection took too long"),
             }
             drop(permit);
         });
@@ -138,11 +146,14 @@ impl AdminService {
             }
         } else if method.as_str() == purge::PURGE {
             // Its `Host` is that of the URL to purge. A browser does not send it without saying whose page it is of.
-            if fields.contains_key(ORIGIN) {
+            if fields.contains_key(ORIGIN) || fields.contains_key(SEC_FETCH_SITE) {
                 return refuse(StatusCode::FORBIDDEN, "not from a page in a browser");
             }
         } else if !is_loopback_name(host) {
             return refuse(StatusCode::FORBIDDEN, "this listener is spoken to as localhost or 127.0.0.1");
+        }
+        if fields.get(SEC_FETCH_SITE).is_some_and(|site| site != "none" && site != "same-origin") {
+            return refuse(StatusCode::FORBIDDEN, "not from a page of another origin");
         }
         let is_foreign = |origin: &HeaderValue| {
             origin.to_str().ok().and_then(|o| o.strip_prefix("http://")).is_none_or(|own| own != host)

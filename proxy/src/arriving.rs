@@ -17,7 +17,7 @@ use http_body::Frame;
 
 use crate::{
     error::Error,
-    pieces::{Block, Pieces},
+    pieces::{Block, PIECE_OVERHEAD_BYTES, Pieces},
 };
 
 /// How far the fetch may run ahead of the slowest reader once the body is not kept any more.
@@ -92,17 +92,25 @@ impl Arriving {
         let mut state = self.lock();
         let before = state.total_bytes;
         state.total_bytes += chunk.len();
-        state.buffered_bytes += chunk.len();
-        let State { chunks, block, expected_bytes, is_kept, .. } = &mut *state;
+        let State { chunks, block, expected_bytes, is_kept, buffered_bytes, .. } = &mut *state;
+        let mut add = |piece: Bytes| {
+            *buffered_bytes += piece.len() + PIECE_OVERHEAD_BYTES;
+            chunks.push_back(piece);
+        };
         if *is_kept {
             let expected = expected_bytes.map(|all| all.saturating_sub(before as u64));
-            block.copied(&chunk, expected, |piece| chunks.push_back(piece));
+            block.copied(&chunk, expected, add);
         } else {
-            chunks.push_back(chunk);
+            add(chunk);
         }
         state.drop_what_all_have_read();
         state.wake_readers();
         state.total_bytes
+    }
+
+    /// How many bytes have come.
+    pub fn bytes(&self) -> usize {
+        self.lock().total_bytes
     }
 
     /// It will not be stored: from now on keep only what is yet to be read, and let nobody join.
@@ -189,7 +197,7 @@ impl State {
         while self.dropped < keep_from {
             let Some(chunk) = self.chunks.pop_front() else { break };
             self.dropped += 1;
-            self.buffered_bytes -= chunk.len();
+            self.buffered_bytes -= chunk.len() + PIECE_OVERHEAD_BYTES;
         }
         if let Some(writer) = self.writer.take() {
             writer.wake();

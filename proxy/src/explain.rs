@@ -90,6 +90,9 @@ pub fn explain(proxy: &Arc<Proxy>, question: &Question) -> Result<String, String
     if let Some(rules) = &routed.route().key.query {
         request.target.normalise_query(rules);
     }
+    if !policy::content_is_key(&request, &routed) {
+        request.content = None;
+    }
     let shown =
         format!("{} http://{}{}", request.method, request.target.host(), request.target.path_and_query());
     text.line("request", &shown);
@@ -121,6 +124,10 @@ pub fn explain(proxy: &Arc<Proxy>, question: &Question) -> Result<String, String
 }
 
 fn fields(lines: &[(String, String)]) -> Result<HeaderMap, String> {
+    const MOST: usize = 1000;
+    if lines.len() > MOST {
+        return Err(format!("{} fields; at most {MOST} are looked at", lines.len()));
+    }
     let mut fields = HeaderMap::new();
     for (name, value) in lines {
         let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));

@@ -67,14 +67,21 @@ pub async fn send(
     purpose: Purpose<'_>,
 ) -> Result<Fetched, Error> {
     check(request, plan)?;
-    let head = upstream_head(request, &purpose)?;
+    let mut head = upstream_head(request, &purpose)?;
     let limit_bytes = limit_bytes(plan);
     let body = match request.take_body() {
         Some(received) if request.has_body => {
             let patience = Patience::new(plan.routed.view.live.config.limits.idle_timeout);
             RequestBody::of_client(received, limit_bytes, patience)
         }
-        Some(_) | None => RequestBody::Empty,
+        Some(_) | None => {
+            // A length without its bytes would take them from the next request on the connection.
+            head.fields.remove(TRANSFER_ENCODING);
+            if announced_length(request).is_some_and(|length| length > 0) {
+                head.fields.remove(CONTENT_LENGTH);
+            }
+            RequestBody::Empty
+        }
     };
     let request_time = worker.proxy.clock.now();
     let (parts, body) = plan.routed.upstream().send(head, body, request.interim.as_ref()).await?.into_parts();

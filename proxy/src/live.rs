@@ -135,6 +135,14 @@ impl Proxy {
     pub fn purge_url(&self, host: &str, target: &str, purge: Purge) -> Sequence {
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         self.invalidations.purge(Subject::Url { host, target }, purge);
+        // A route may have it under a query in another form.
+        if target.len() > path.len()
+            && let Ok(written) = Target::of_url(&format!("http://{host}{target}"))
+        {
+            let normal = self.normalised(written);
+            let target = normal.path_and_query().as_str();
+            self.invalidations.purge(Subject::Url { host, target }, purge);
+        }
         self.invalidations.purge(Subject::Searched { host, path }, purge)
     }
 

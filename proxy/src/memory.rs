@@ -90,6 +90,14 @@ impl Stored {
         }
     }
 
+    /// Its cells and these, each once.
+    pub fn merged_cells(&self, others: &[Arc<Cell>]) -> Box<[Arc<Cell>]> {
+        let mut cells: Vec<_> = self.cells.iter().chain(others).cloned().collect();
+        cells.sort_by_key(Arc::as_ptr);
+        cells.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        cells.into()
+    }
+
     fn weight(&self) -> usize {
         let fields = self.fields.iter().chain(self.internal.iter().flat_map(|internal| internal.iter()));
         let fields: usize =

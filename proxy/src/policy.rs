@@ -348,14 +348,22 @@ fn query_parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
     })
 }
 
-/// The first cookie of a name (RFC 6265 section 4.2). The outer `None`: not text.
+/// The cookie of a name (RFC 6265 section 4.2). The outer `None`: not text, or not to be told apart: where it is there twice, or
+/// with blanks around it, an upstream may take another value than we do.
 fn cookie<'f>(fields: &'f HeaderMap, name: &str) -> Option<Option<&'f str>> {
+    let mut found = None;
     for line in fields.get_all(COOKIE) {
         let text = std::str::from_utf8(line.as_bytes()).ok()?;
-        let mut pairs = text.split(';').filter_map(|pair| pair.trim().split_once('='));
-        if let Some((_, value)) = pairs.find(|(key, _)| *key == name) {
-            return Some(Some(value));
+        for pair in text.split(';').map(str::trim_ascii) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if key.trim() != name {
+                continue;
+            }
+            if key != name || !pair.contains('=') || found.is_some() {
+                return None;
+            }
+            found = Some(value);
         }
     }
-    Some(None)
+    Some(found)
 }

@@ -8,14 +8,12 @@ use std::{cell::Cell, net::IpAddr, pin::Pin, rc::Rc};
 use bytes::{Bytes, BytesMut};
 use caching::{
     directives::RequestDirectives,
-    fields::remove_hop_by_hop,
+    fields::{has_hop_by_hop, remove_hop_by_hop},
     query::{QueryRules, normalised},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
-    header::{
-        CACHE_CONTROL, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, MAX_FORWARDS, TE, TRAILER, TRANSFER_ENCODING,
-    },
+    header::{CACHE_CONTROL, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, MAX_FORWARDS, TRANSFER_ENCODING},
     uri::{PathAndQuery, Scheme},
 };
 use http_body::{Body as _, Frame};
@@ -111,11 +109,14 @@ impl Request {
             Some(_) => Wish::of(&parts.method, has_body, &fields, link),
             None => None,
         };
-        // Few requests have one of them, and a look at each name is cheaper than looking for each of these.
-        let has_trailer_fields = fields.keys().any(|name| name == TE || name == TRAILER);
-        let takes_trailers = has_trailer_fields && trailers::are_taken(&fields);
-        let announced_trailers = if has_trailer_fields { trailers::announced(&fields) } else { None };
-        clean(&mut fields);
+        // Few requests have a field of their connection, and a look at each name is cheaper than looking for each of these.
+        let (mut takes_trailers, mut announced_trailers) = (false, None);
+        if has_hop_by_hop(&fields) {
+            takes_trailers = trailers::are_taken(&fields);
+            announced_trailers = trailers::announced(&fields);
+            remove_hop_by_hop(&mut fields);
+        }
+        remove_untrusted(&mut fields);
         Ok(Request {
             method: parts.method,
             target,
@@ -147,7 +148,8 @@ impl Request {
         content: Bytes,
     ) -> Result<Request, &'static str> {
         let target = Target::of_url(url)?;
-        clean(&mut fields);
+        remove_hop_by_hop(&mut fields);
+        remove_untrusted(&mut fields);
         let has_body = !content.is_empty();
         let is_key = content.len() <= MAX_KEY_CONTENT_BYTES && (has_body || method.as_str() == QUERY);
         Ok(Request {
@@ -243,9 +245,8 @@ impl Request {
     }
 }
 
-/// Takes away what concerns the client's connection, and what a client has no say in.
-fn clean(fields: &mut HeaderMap) {
-    remove_hop_by_hop(fields);
+/// Takes away what a client has no say in.
+fn remove_untrusted(fields: &mut HeaderMap) {
     // Few requests have one of them, and a look at each name is cheaper than looking for each of these.
     if fields.keys().any(|name| name == FORWARDED || name.as_str().starts_with("x-")) {
         for name in &UNTRUSTED {

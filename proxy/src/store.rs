@@ -93,8 +93,10 @@ async fn pass(
 ) -> Result<Delivery, Error> {
     fetch::check(request, &plan)?;
     let invalidation = (!is_safe(&request.method)).then(|| InvalidateUnlessRefused { worker, request });
-    let is_whole = |stale: &Arc<Stored>| matches!(stale.body, StoredBody::Whole(_));
-    let stale = permit.stale.clone().filter(|stale| is_whole(stale) && is_valid(worker, &plan, stale));
+    let is_of_use = |stale: &Arc<Stored>| {
+        plan.search.is_none() && matches!(stale.body, StoredBody::Whole(_)) && is_valid(worker, &plan, stale)
+    };
+    let stale = permit.stale.clone().filter(is_of_use);
     if let (CacheUse::Head, Some(stale)) = (plan.cache, stale) {
         return head(worker, request, &plan, &permit, &stale).await;
     }
@@ -247,12 +249,15 @@ impl InvalidateUnlessRefused<'_> {
         began: crate::invalidations::Sequence,
     ) -> Option<Judged> {
         // One that answers more queries than its own is not spared by the purge of these.
-        if !invalidates_target(&self.request.method, fetched.status) || kept.search.is_some() {
+        let target = &self.request.target;
+        let is_of_get =
+            self.worker.proxy.normalised(target.clone()).path_and_query() == target.path_and_query();
+        if !invalidates_target(&self.request.method, fetched.status) || kept.search.is_some() || !is_of_get {
             self.answered(fetched.status, &fetched.fields);
             return None;
         }
         self.invalidate_others(&fetched.fields);
-        let (invalidations, target) = (&self.worker.proxy.invalidations, &self.request.target);
+        let invalidations = &self.worker.proxy.invalidations;
         let (host, path) = (target.host(), target.path());
         invalidations.purge(Subject::Searched { host, path }, Purge::Hard);
         let url = Subject::Url { host, target: target.path_and_query().as_str() };
@@ -483,6 +488,17 @@ async fn fetch_or_freshen(
     let Some(stale) = permit.stale.as_ref().filter(|stale| is_valid(worker, plan, stale)) else {
         return fetch_anew(worker, request, plan).await;
     };
+    // By a rule for queries it may have come from another URL, whose validators and bytes say nothing of this one.
+    if plan.search.is_some() {
+        let fetched = fetch_anew(worker, request, plan).await;
+        let has_failed = match &fetched {
+            Ok(End::Fetched(fetched)) => fetched.status.is_server_error(),
+            Ok(End::Completed(..) | End::Answered(_)) => false,
+            Err(_) => true,
+        };
+        let stands_in = if has_failed { stale_if_error(worker, plan, stale) } else { None };
+        return stands_in.map_or(fetched, |delivery| Ok(End::Answered(delivery)));
+    }
     if let StoredBody::Part(part, bytes) = &stale.body {
         return complete(worker, request, plan, stale, part, bytes).await;
     }
@@ -518,21 +534,27 @@ async fn complete(
         return fetch_anew(worker, request, plan).await;
     };
     let mut fetched = fetch::send(worker, request, plan, Purpose::ToComplete(&rest)).await?;
-    if fetched.status != StatusCode::PARTIAL_CONTENT {
+    match fetched.status {
+        StatusCode::PARTIAL_CONTENT => (),
+        // Answers to a condition and to a range that the client has not asked for.
+        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED => {
+            return fetch_anew(worker, request, plan).await;
+        }
         // The whole of another representation, most likely.
-        return if fetched.status == StatusCode::RANGE_NOT_SATISFIABLE {
-            fetch_anew(worker, request, plan).await
-        } else {
-            Ok(End::Fetched(fetched))
-        };
+        _ => return Ok(End::Fetched(fetched)),
     }
     let is_rest = part_length(&fetched.fields, fetched.body.known_length()).is_some_and(|range| {
         range.first == bytes.len() as u64 && range.complete == Some(range.last + 1) && part.first == 0
     });
-    if !is_rest || !may_combine(&stored.fields, &fetched.fields) {
+    // Without a length nobody could tell a rest that is cut off; a cookie would be lost on the way, and its veto with it.
+    let rest_length = fetched.body.known_length();
+    if !is_rest
+        || rest_length.is_none()
+        || fetched.fields.contains_key(SET_COOKIE)
+        || !may_combine(&stored.fields, &fetched.fields)
+    {
         return fetch_anew(worker, request, plan).await;
     }
-    let rest_length = fetched.body.known_length();
     fetched.fields = combined_fields(&with_internal(stored), &fetched.fields);
     fetched.status = StatusCode::OK;
     match rest_length {
@@ -614,6 +636,8 @@ fn freshen(
         Ok(judged) => {
             let Judged { mut stored, key, .. } = learnt(worker, request, judged);
             stored.body = stale.body.clone();
+            // A tag may come from a field that a policy has read and taken away.
+            stored.cells = stale.merged_cells(&stored.cells);
             let stored = Arc::new(stored);
             share(permit, plan, &stored, &key);
             worker.proxy.memory.insert(&key, Arc::clone(&stored), &worker.proxy.invalidations);

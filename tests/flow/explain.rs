@@ -112,3 +112,14 @@ fn a_question_that_cannot_be_answered_is_told_so() {
         assert!(answer.text().contains(why), "{question}: {}", answer.text());
     }
 }
+
+#[test]
+fn what_a_variant_is_for_is_not_told_where_it_is_somebodys() {
+    let origin =
+        Origin::fixed(200, &[("cache-control", "public, max-age=60"), ("vary", "cookie, accept")], "x");
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get_with("/a", &[("host", "h"), ("cookie", "session=secret"), ("accept", "b")]);
+    let text = explained(&proxy, r#"{"url": "http://h/a"}"#);
+    check(&text, &["             varies on accept: \"b\", cookie: present"]);
+    assert!(!text.contains("secret"));
+}

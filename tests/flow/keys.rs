@@ -201,3 +201,51 @@ fn a_purge_reaches_what_a_rule_makes_equal_also_while_the_rule_is_not_known() {
     proxy.get("/a?id=9");
     assert_eq!(proxy.get("/a?id=1").text(), "/a?id=1");
 }
+
+#[test]
+fn a_cookie_that_could_be_read_in_two_ways_is_no_key() {
+    let origin = Origin::start(|seen, answering| {
+        answering.reply(200, &[("cache-control", "max-age=60")], seen.field("cookie").unwrap_or("none"))
+    });
+    let proxy = Proxy::in_front_of(&origin, "key = { cookies = [\"lang\"] }");
+    for cookie in ["lang=en; lang=evil", "lang=en; lang =evil", "lang =evil", "lang", "lang=en; a=b; lang"] {
+        let answer = proxy.get_with("/a", &[("cookie", cookie)]);
+        assert_status(&answer, "larder; fwd=bypass; fwd-status=200");
+    }
+    assert_status(&proxy.get_with("/a", &[("cookie", "lang=en")]), STORED);
+    assert_status(&proxy.get_with("/a", &[("cookie", "a=b; lang=en")]), HIT);
+    assert_status(&proxy.get("/a"), STORED);
+}
+
+/// An entity tag is one of its own URL: what another URL's says is no answer.
+#[test]
+fn what_another_url_brought_is_not_validated_for_this_one() {
+    let origin = Origin::start(|seen, answering| {
+        let is_first = seen.target == "/a?id=1";
+        if seen.field("if-none-match").is_some() {
+            return answering.reply(304, &[("etag", "\"1\""), ("cache-control", "max-age=60")], "");
+        }
+        let rule = if is_first { "params=(\"id\")" } else { "params=?0" };
+        let fields = [("etag", "\"1\""), ("cache-control", "max-age=10"), ("no-vary-search", rule)];
+        answering.reply(200, &fields, &seen.target)
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    proxy.get("/a?id=1");
+    proxy.clock.advance(std::time::Duration::from_secs(11));
+    assert_eq!(proxy.get("/a?id=2").text(), "/a?id=2");
+    assert_eq!(origin.seen()[1].field("if-none-match"), None);
+}
+
+#[test]
+fn an_unsafe_request_reaches_what_is_stored_under_another_form_of_its_query() {
+    let origin = echo(FRESH);
+    let proxy = Proxy::in_front_of(
+        &origin,
+        "match = { methods = [\"GET\"] }\nkey = { query = { sort = true, drop = true } }\n[[route]]\nname = \"rest\"",
+    );
+    let host = ("host", "h");
+    proxy.get_with("/a?a=1&b=2", &[host]);
+    assert_status(&proxy.get_with("/a?b=2&a=1", &[host]), HIT);
+    proxy.client().call("DELETE", "/a?b=2&utm_x=1&a=1", &[host], b"").unwrap();
+    assert_status(&proxy.get_with("/a?a=1&b=2", &[host]), "larder; fwd=miss; fwd-status=200; stored");
+}

@@ -69,10 +69,15 @@ const FOR_ALL_RECIPIENTS: [HeaderName; 18] = [
     VARY,
 ];
 
+/// Whether there is a field that concerns one connection only. Those that `Connection` names are found by it.
+pub fn has_hop_by_hop(fields: &HeaderMap) -> bool {
+    fields.keys().any(is_hop_by_hop)
+}
+
 /// Removes what concerns one connection only: the known fields, and those that `Connection` names.
 pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
     // Most requests have none of them, and one look at each name costs a tenth of looking for each of these.
-    if !fields.keys().any(is_hop_by_hop) {
+    if !has_hop_by_hop(fields) {
         return;
     }
     //= https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1

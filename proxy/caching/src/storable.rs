@@ -273,7 +273,7 @@ fn has_use(fields: &HeaderMap, facts: &Facts, rules: &Rules<'_>) -> Result<(), N
 }
 
 /// Statuses that say something of one request, not of its target: of its fields, its credentials, or the moment.
-pub(crate) fn is_about_one_request(status: StatusCode) -> bool {
+fn is_about_one_request(status: StatusCode) -> bool {
     match status.as_u16() {
         //= https://www.rfc-editor.org/rfc/rfc6585#section-3
         //# Responses with the 428 status code MUST NOT be stored by a cache.

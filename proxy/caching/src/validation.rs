@@ -8,7 +8,7 @@ use http::{
     },
 };
 
-use crate::{fields::remove_hop_by_hop, storable::is_about_one_request, time::Timestamp};
+use crate::{fields::remove_hop_by_hop, time::Timestamp};
 
 /// Whether a response can be validated later.
 pub fn has_validator(fields: &HeaderMap) -> bool {
@@ -65,7 +65,7 @@ pub enum Validated {
 /// Whether a full response with this status, to a validation, says that the stored one is no more. Other statuses speak of the
 /// request, or of the moment: anybody could bring one about and take from all others what still serves them.
 pub fn replaces_stored(status: StatusCode) -> bool {
-    status.is_success() || status.is_redirection() || matches!(status.as_u16(), 403 | 404 | 410 | 451)
+    status.is_success() || status.is_redirection() || matches!(status.as_u16(), 404 | 410 | 451)
 }
 
 /// Reads the answer to a request that [`make_validation_request`] made for `stored`.
@@ -169,7 +169,7 @@ pub fn freshened_by_head(
     status: StatusCode,
     fields: &HeaderMap,
 ) -> HeadVerdict {
-    if status.is_server_error() || is_about_one_request(status) {
+    if !replaces_stored(status) {
         return HeadVerdict::Ignore;
     }
     //= https://www.rfc-editor.org/rfc/rfc9111#section-4.3.5

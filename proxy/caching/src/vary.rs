@@ -8,7 +8,7 @@ use std::fmt;
 
 use http::{
     HeaderMap, HeaderName,
-    header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, VARY},
+    header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, VARY},
 };
 
 use crate::directives::list_members;
@@ -128,13 +128,16 @@ pub fn select<'s, T: 's>(
     negotiated.or(without_vary)
 }
 
-/// For an operator: the fields with their values.
+/// For an operator: the fields, and the values of those that say nothing of a person.
 impl fmt::Display for SelectingFields {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, (name, value)) in self.0.iter().enumerate() {
             let separator = if number == 0 { "" } else { ", " };
             match value {
-                Some(value) => write!(formatter, "{separator}{name}: {:?}", String::from_utf8_lossy(value))?,
+                Some(value) if [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) => {
+                    write!(formatter, "{separator}{name}: {:?}", String::from_utf8_lossy(value))?;
+                }
+                Some(_) => write!(formatter, "{separator}{name}: present")?,
                 None => write!(formatter, "{separator}{name}: absent")?,
             }
         }

@@ -125,12 +125,8 @@ impl PurgeRequest {
         let purge = if self.soft { Purge::Soft(proxy.clock.now()) } else { Purge::Hard };
         let of_tags =
             self.tags.iter().map(|tag| proxy.invalidations.purge(Subject::Tag(tag.as_bytes()), purge));
-        let of_urls = urls.iter().map(|url| {
-            // A route may store it under a query in another form.
-            let normal = proxy.normalised(url.clone());
-            proxy.purge_url(url.host(), url.path_and_query().as_str(), purge);
-            proxy.purge_url(normal.host(), normal.path_and_query().as_str(), purge)
-        });
+        let of_urls =
+            urls.iter().map(|url| proxy.purge_url(url.host(), url.path_and_query().as_str(), purge));
         let of_prefix = prefixes.iter().map(|url| (url.host(), url.path_and_query().as_str()));
         let of_host = hosts.iter().map(|host| (host.host(), ""));
         let scopes = of_prefix

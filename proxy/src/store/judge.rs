@@ -154,7 +154,7 @@ impl<'a> Judge<'a> {
             SelectingFields::of(&fields, &request.fields, vary).map_err(|why| of_response(why.as_str()))?;
         let tags = self.tags(&fields, &decision)?;
         let cells = self.cells(&fields, &tags)?;
-        let search = NoVarySearch::of(&fields);
+        let search = search_rule(&fields);
         apply(&decision, &mut fields);
         if !decision.set_fields.is_empty() {
             // What a policy has put there may not be stored either: a cookie for everybody is still a cookie.
@@ -223,7 +223,7 @@ impl<'a> Judge<'a> {
         })
         .map_err(|_| TooMany)?;
         // A purge of any URL that is answered by the same response reaches it.
-        if NoVarySearch::of(fields).is_some() {
+        if search_rule(fields).is_some() {
             cells.push(invalidations.cell(Subject::Searched { host, path: request.target.path() }));
         }
         Ok(cells.into())
@@ -237,6 +237,12 @@ impl From<TooMany> for NotKept {
     fn from(_: TooMany) -> NotKept {
         of_response("tags")
     }
+}
+
+/// What a response says of queries. A rule that is larger than one that a person writes is none.
+fn search_rule(fields: &HeaderMap) -> Option<NoVarySearch> {
+    const MAX_RULE_BYTES: usize = 1024;
+    NoVarySearch::of(fields).filter(|rule| rule.size_bytes() <= MAX_RULE_BYTES)
 }
 
 /// What no client gets to see and a later validation has to: directives for this cache, tags, stamps.

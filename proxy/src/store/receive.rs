@@ -34,6 +34,8 @@ pub(super) async fn receive(
     let broken_if_dropped = FailOnDrop(Arc::clone(&arriving));
     let mut permit = Some(permit);
     let mut kept = memory.keep_arriving();
+    // What was stored of it already, if it is completed.
+    kept.add(arriving.bytes() as u64);
     let watch = Stopwatch::start();
     // A body that is empty has ended before its first piece.
     while !body.is_end_stream() {
@@ -79,7 +81,7 @@ pub(super) async fn receive(
     let whole = arriving.finish(body.take_trailers());
     drop(broken_if_dropped);
     if let (Some(bytes), Some(permit)) = (whole, permit) {
-        if let Some(stored) = with_bytes(worker, key, &stored, bytes) {
+        if let Some(stored) = with_bytes(worker, plan, key, &stored, bytes) {
             memory.insert(key, Arc::new(stored), &worker.proxy.invalidations);
         }
         // Only now: until it is in memory, those who come find it with the permit.
@@ -88,7 +90,7 @@ pub(super) async fn receive(
 }
 
 /// The response with its body; `None`: the body is not what the head announced.
-fn with_bytes(worker: &Worker, key: &[u8], stored: &Stored, bytes: Pieces) -> Option<Stored> {
+fn with_bytes(worker: &Worker, plan: &Plan, key: &[u8], stored: &Stored, bytes: Pieces) -> Option<Stored> {
     let StoredBody::Part(part, _) = &stored.body else {
         return Some(stored.with_body(StoredBody::Whole(bytes)));
     };
@@ -100,7 +102,8 @@ fn with_bytes(worker: &Worker, key: &[u8], stored: &Stored, bytes: Pieces) -> Op
         return Some(Stored { status: StatusCode::OK, ..whole });
     }
     let part = stored.with_body(StoredBody::Part(*part, bytes));
-    let variants = worker.proxy.memory.variants(key);
+    // By a rule for queries what is there may be of another URL.
+    let variants = worker.proxy.memory.variants(key).filter(|_| plan.search.is_none());
     let known = variants.iter().flat_map(|all| all.iter()).find(|known| known.selecting == part.selecting);
     Some(known.and_then(|known| united(worker, key, known, &part)).unwrap_or(part))
 }
@@ -125,7 +128,7 @@ fn united(worker: &Worker, key: &[u8], old: &Stored, new: &Stored) -> Option<Sto
     let body =
         if union.part.is_whole() { StoredBody::Whole(bytes) } else { StoredBody::Part(union.part, bytes) };
     let fields = combined_fields(&old.fields, &new.fields);
-    let cells = old.cells.iter().chain(&new.cells).cloned().collect();
+    let cells = old.merged_cells(&new.cells);
     Some(Stored { fields, cells, status: StatusCode::OK, ..new.with_body(body) })
 }
 

@@ -276,7 +276,7 @@ fn a_head_freshens_what_it_matches() {
     for gone in ["404", "410", "301", "204"] {
         check_head(stored, gone, HeadVerdict::Invalidate);
     }
-    for failed in ["500", "503", "401", "429"] {
+    for failed in ["500", "503", "400", "401", "403", "429"] {
         check_head(stored, failed, HeadVerdict::Ignore);
     }
 }
