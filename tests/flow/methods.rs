@@ -20,7 +20,7 @@ fn echo() -> Origin {
 //= https://www.rfc-editor.org/rfc/rfc10008#section-2.7
 //= type=test
 //# The cache key for a QUERY request (Section 2 of [HTTP-CACHING]) MUST
-//# incorporate the request content and related metadata.
+//# incorporate the request content
 #[test]
 fn the_content_of_a_query_is_part_of_its_key() {
     let origin = echo();

@@ -51,9 +51,10 @@ fn exchange(proxy: &Proxy, request: &[u8]) -> (String, String) {
 
 //= https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
 //= type=test
-//# The "trailers" keyword in the TE header field of a request indicates the
-//# client is willing to accept trailer fields, on behalf of itself and any
-//# downstream clients.
+//# The presence of the keyword "trailers" in the TE header field
+//# (Section 10.1.4) of a request indicates that the client is willing to
+//# accept trailer fields, on behalf of itself and any downstream
+//# clients.
 #[test]
 fn a_client_that_takes_trailers_gets_those_that_may_stand_there() {
     for route in ["", "cache = false"] {
@@ -70,8 +71,8 @@ fn a_client_that_takes_trailers_gets_those_that_may_stand_there() {
 
 //= https://www.rfc-editor.org/rfc/rfc9111#section-3.1
 //= type=test
-//# A cache MAY either store trailer fields separate from header fields or
-//# discard them.  A cache MUST NOT combine trailer fields with header
+//# Caches MAY either store trailer fields separate from header fields or
+//# discard them.  Caches MUST NOT combine trailer fields with header
 //# fields.
 #[test]
 fn a_stored_response_has_no_trailers() {

@@ -70,8 +70,9 @@ impl<'a> KeyWriter<'a> {
     /// are: two ways to write one query are two keys.
     pub fn content(&mut self, fields: &HeaderMap, content: &[u8]) {
         //= https://www.rfc-editor.org/rfc/rfc10008#section-2.7
-        //# The cache key for a QUERY request MUST incorporate the request
-        //# content and related metadata.
+        //# The cache key for a QUERY request (Section 2 of [HTTP-CACHING]) MUST
+        //# incorporate the request content
+        // And "related metadata", the sentence goes on: what RFC 9110 section 8 has for content.
         for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION] {
             let lines = fields.get_all(name);
             let count = u32::try_from(lines.iter().count()).unwrap_or(u32::MAX);

@@ -118,7 +118,7 @@ pub(crate) fn opaque_tag(tag: &[u8]) -> &[u8] {
 //= https://www.rfc-editor.org/rfc/rfc9111#section-3.2
 //# Caches in this situation MAY omit these header fields from updating stored
 //# responses on an exceptional basis but SHOULD limit such omission to
-//# those fields necessary to ensure integrity of the stored response.
+//# those fields necessary to assure integrity of the stored response.
 /// What a 304 does not change: how the bytes of the stored body are to be read. And a cookie in a 304 is for the one client
 /// whose request it answers.
 const NOT_UPDATED: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE];

@@ -75,8 +75,8 @@ pub(super) async fn receive(
         }
     }
     //= https://www.rfc-editor.org/rfc/rfc9111#section-3.1
-    //# A cache MAY either store trailer fields separate from header fields or
-    //# discard them.  A cache MUST NOT combine trailer fields with header
+    //# Caches MAY either store trailer fields separate from header fields or
+    //# discard them.  Caches MUST NOT combine trailer fields with header
     //# fields.
     let whole = arriving.finish(body.take_trailers());
     drop(broken_if_dropped);

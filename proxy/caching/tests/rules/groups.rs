@@ -18,7 +18,7 @@ fn check(written: &str, expected: &[&str]) {
 
 //= https://www.rfc-editor.org/rfc/rfc9875#section-2
 //= type=test
-//# The Cache-Groups HTTP response header field is a List of Strings
+//# The Cache-Groups response header field is a List of Strings
 #[test]
 fn groups_are_a_list_of_strings() {
     check("\"scripts\"", &["scripts"]);

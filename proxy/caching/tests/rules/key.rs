@@ -66,8 +66,8 @@ fn query_key(metadata: &str, content: &str) -> Vec<u8> {
 
 //= https://www.rfc-editor.org/rfc/rfc10008#section-2.7
 //= type=test
-//# The cache key for a QUERY request MUST incorporate the request
-//# content and related metadata.
+//# The cache key for a QUERY request (Section 2 of [HTTP-CACHING]) MUST
+//# incorporate the request content
 #[test]
 fn a_query_is_keyed_by_its_content_and_what_that_is() {
     let differ = |a: (&str, &str), b: (&str, &str)| {

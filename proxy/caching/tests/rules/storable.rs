@@ -426,7 +426,7 @@ fn what_speaks_of_one_request_alone_is_not_stored() {
 
 //= https://www.rfc-editor.org/rfc/rfc9111#section-3
 //= type=test
-//# a cache MUST NOT store a response to a request unless:
+//# A cache MUST NOT store a response to a request unless:
 #[test]
 fn with_a_lifetime_of_the_origins_every_other_final_status_is_stored() {
     const ABOUT_ONE_REQUEST: [u16; 18] =
