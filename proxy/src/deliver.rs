@@ -316,6 +316,6 @@ fn made(request: &Request, decision: RequestDecision) -> Response<Body> {
             map.append(name, value);
         }
     }
-    map.append(CACHE_STATUS, HeaderValue::from_static("larder; fwd=request; detail=policy"));
+    map.append(CACHE_STATUS, HeaderValue::from_static("larder; detail=policy"));
     finish(request, status, map, Body::whole(body), Conditions::Ours)
 }

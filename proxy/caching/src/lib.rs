@@ -28,7 +28,11 @@
 //! - Stale use beside `s-maxage` (section 5.2.2.10): forbidden, unless the origin itself sends
 //!   `stale-while-revalidate` or `stale-if-error` beside it. That is how origins and CDNs take the two together.
 //! - A 304 without any validator (section 4.3.4) freshens the one response whose validators were sent.
-//! - A 304 does not change `Content-Encoding` or `Content-Range` (section 3.2): the stored body stays as it is.
+//! - A 304 does not change `Content-Encoding`, `Content-Range` or `Set-Cookie` (section 3.2): the stored body stays as it
+//!   is, and a cookie is for the one client whose request the 304 answers.
+//! - `http` and `https` of one host are one origin (section 4.4): TLS may end in front of us.
+//! - A configured or a policy's TTL may lengthen what the origin says (section 5.2.2), where it is no error and not
+//!   somebody's; never against a directive that forbids storing or reuse.
 //! - `Connection` cannot take away fields that are for all recipients, such as `Cache-Control` and `Vary`
 //!   (RFC 9110 section 7.6.1 has every named field removed, and forbids to name these).
 //! - [`vary::VaryMode::Negotiate`], where it is configured for a field, chooses a stored response whose selecting field

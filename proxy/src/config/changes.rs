@@ -37,11 +37,15 @@ impl Config {
         lines
     }
 
-    /// A line for each difference that only a new process can follow: sockets and threads are made once.
+    /// A line for each difference that only a new process can follow: sockets, threads and memory are made once, and what
+    /// bounds connections is handed to them where they begin.
     #[must_use]
     pub fn needs_restart(&self, new: &Self) -> Vec<String> {
         let mut lines = Vec::new();
         compare("", &self.fixed_facts(), &new.fixed_facts(), &mut lines);
+        if self.admin.token != new.admin.token {
+            lines.push("admin.token: changed".to_owned());
+        }
         lines
     }
 
@@ -58,6 +62,12 @@ impl Config {
             ("listen", listed(&self.listen)),
             ("workers", self.workers.to_string()),
             ("admin.listen", self.admin.listen_text()),
+            ("cache.memory", size_text(self.cache.memory_bytes)),
+            ("limits.idle_timeout", duration_text(self.limits.idle_timeout)),
+            ("limits.drain_timeout", duration_text(self.limits.drain_timeout)),
+            ("limits.max_head", size_text(u64::try_from(self.limits.max_head_bytes).unwrap_or(u64::MAX))),
+            ("limits.max_fields", self.limits.max_fields.to_string()),
+            ("limits.max_connections", self.limits.max_connections.to_string()),
         ]
     }
 }

@@ -323,7 +323,18 @@ fn changes_are_told_in_words() {
             "route \"users\": cache.default_ttl: 30m -> 5s",
         ]
     );
-    assert_eq!(old.needs_restart(&new), ["workers: 3 -> 4"]);
+    assert_eq!(
+        old.needs_restart(&new),
+        ["workers: 3 -> 4", "cache.memory: 1GiB -> 64MiB", "admin.token: changed"]
+    );
+    let mut fixed = old.clone();
+    fixed.cache.memory_bytes = 2 << 20;
+    fixed.limits.max_connections = 5;
+    fixed.admin.token = Some("another-secret-of-some-length".parse().unwrap());
+    assert_eq!(
+        old.needs_restart(&fixed),
+        ["cache.memory: 1GiB -> 2MiB", "limits.max_connections: 2000 -> 5", "admin.token: changed"]
+    );
     let mut turned = old.clone();
     turned.routes.reverse();
     assert_eq!(old.describe_changes(&turned), ["routes: now in the order rest, users, assets"]);

@@ -138,8 +138,7 @@ impl<'a> Judge<'a> {
         let decision = policy::judge_response(worker, request, plan, status.as_u16(), &fields)
             .map_err(|reason| NotKept { reason, lies_in_the_request: reason == policy::BAD_INPUT })?;
         facts.policy = PolicyLifetimes {
-            // An error stays as short as its origin says: no policy may stretch it without saying so by status.
-            ttl: decision.ttl.filter(|_| facts.takes_configured_ttl || facts.explicit_lifetime.is_some()),
+            ttl: decision.ttl,
             stale_while_revalidate: decision.stale_while_revalidate,
             stale_if_error: decision.stale_if_error,
         };
