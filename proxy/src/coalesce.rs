@@ -226,6 +226,11 @@ impl FetchPermit {
         self.mark.sequence()
     }
 
+    /// Whether nobody can wait for it.
+    pub fn is_alone(&self) -> bool {
+        self.registered.is_none()
+    }
+
     /// The head is storable: followers may have it.
     pub fn share(&self, stored: &Arc<Stored>) {
         if let Some(registered) = &self.registered {

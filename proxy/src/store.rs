@@ -19,8 +19,8 @@ use caching::{
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{
-        AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, PRAGMA,
-        SET_COOKIE, TRANSFER_ENCODING,
+        AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA, SET_COOKIE, TRANSFER_ENCODING,
     },
 };
 use tokio::sync::oneshot;
@@ -486,11 +486,11 @@ async fn fetch_or_freshen(
     // Looked at again now that the permit has its place in the order of purges: a purge before that is seen here,
     // a purge after it ends what this fetch brings.
     let Some(stale) = permit.stale.as_ref().filter(|stale| is_valid(worker, plan, stale)) else {
-        return fetch_anew(worker, request, plan).await;
+        return fetch_anew(worker, request, plan, permit).await;
     };
     // By a rule for queries it may have come from another URL, whose validators and bytes say nothing of this one.
     if plan.search.is_some() {
-        let fetched = fetch_anew(worker, request, plan).await;
+        let fetched = fetch_anew(worker, request, plan, permit).await;
         let has_failed = match &fetched {
             Ok(End::Fetched(fetched)) => fetched.status.is_server_error(),
             Ok(End::Completed(..) | End::Answered(_)) => false,
@@ -500,7 +500,7 @@ async fn fetch_or_freshen(
         return stands_in.map_or(fetched, |delivery| Ok(End::Answered(delivery)));
     }
     if let StoredBody::Part(part, bytes) = &stale.body {
-        return complete(worker, request, plan, stale, part, bytes).await;
+        return complete(worker, request, plan, permit, stale, part, bytes).await;
     }
     let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale)).await {
         Ok(fetched) => fetched,
@@ -509,7 +509,7 @@ async fn fetch_or_freshen(
     match validated(fetched.status, &fetched.fields, &stale.fields) {
         Validated::Full => Ok(End::Fetched(fetched)),
         Validated::NotModified => Ok(End::Answered(freshen(worker, request, plan, permit, stale, &fetched))),
-        Validated::Mismatch => fetch_anew(worker, request, plan).await,
+        Validated::Mismatch => fetch_anew(worker, request, plan, permit).await,
         Validated::Error => {
             let stale = stale_if_error(worker, plan, stale).map(End::Answered);
             Ok(stale.unwrap_or(End::Fetched(fetched)))
@@ -526,19 +526,20 @@ async fn complete(
     worker: &Worker,
     request: &Request,
     plan: &Plan,
+    permit: &FetchPermit,
     stored: &Stored,
     part: &StoredPart,
     bytes: &Pieces,
 ) -> Result<End, Error> {
     let Some(rest) = caching::partial::completing_request(&stored.fields, part) else {
-        return fetch_anew(worker, request, plan).await;
+        return fetch_anew(worker, request, plan, permit).await;
     };
     let mut fetched = fetch::send(worker, request, plan, Purpose::ToComplete(&rest)).await?;
     match fetched.status {
         StatusCode::PARTIAL_CONTENT => (),
         // Answers to a condition and to a range that the client has not asked for.
         StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED => {
-            return fetch_anew(worker, request, plan).await;
+            return fetch_anew(worker, request, plan, permit).await;
         }
         // The whole of another representation, most likely.
         _ => return Ok(End::Fetched(fetched)),
@@ -553,7 +554,7 @@ async fn complete(
         || fetched.fields.contains_key(SET_COOKIE)
         || !may_combine(&stored.fields, &fetched.fields)
     {
-        return fetch_anew(worker, request, plan).await;
+        return fetch_anew(worker, request, plan, permit).await;
     }
     fetched.fields = combined_fields(&with_internal(stored), &fetched.fields);
     fetched.status = StatusCode::OK;
@@ -566,14 +567,34 @@ async fn complete(
     Ok(End::Completed(fetched, bytes.clone()))
 }
 
-async fn fetch_anew(worker: &Worker, request: &Request, plan: &Plan) -> Result<End, Error> {
-    let fetched = fetch::send(worker, request, plan, Purpose::ForStore).await?;
+async fn fetch_anew(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    permit: &FetchPermit,
+) -> Result<End, Error> {
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1
+    //# A server that is not the origin server for the target resource and
+    //# cannot act as a cache for requests on the target resource MUST NOT
+    //# evaluate the conditional request header fields defined by this
+    //# specification, and it MUST forward them if the request is forwarded
+    // What is most likely for this client alone is asked for as it asks: a page of its own that it has already is a 304.
+    let is_for_client = permit.is_alone() && plan.cache == CacheUse::Use;
+    let purpose = if is_for_client { Purpose::ForClient } else { Purpose::ForStore };
+    let fetched = fetch::send(worker, request, plan, purpose).await?;
     if fetched.status == StatusCode::NOT_MODIFIED {
+        if is_for_client && has_conditions(&request.fields) {
+            return Ok(End::Answered(passed_on(permit, fetched, None)));
+        }
         // Nobody has what it would be the same as.
         let upstream = plan.routed.route().name.as_str().into();
         return Err(Error::HttpProtocolError { upstream, reason: "304 to a request without conditions" });
     }
     Ok(End::Fetched(fetched))
+}
+
+fn has_conditions(fields: &HeaderMap) -> bool {
+    fields.contains_key(IF_NONE_MATCH) || fields.contains_key(IF_MODIFIED_SINCE)
 }
 
 /// RFC 5861 section 4: the stale response, if it may stand in for the error.

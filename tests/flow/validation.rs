@@ -171,3 +171,27 @@ fn a_refresh_for_all_does_not_speak_for_one() {
     assert_eq!((seen.field("authorization"), seen.field("cache-control")), (None, None));
     wait::until("the refreshed response", || proxy.get("/a").field("age") == Some("0"));
 }
+
+//= https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1
+//= type=test
+//# A server that is not the origin server for the target resource and
+//# cannot act as a cache for requests on the target resource MUST NOT
+//# evaluate the conditional request header fields defined by this
+//# specification, and it MUST forward them if the request is forwarded
+#[test]
+fn a_client_that_has_its_own_page_already_is_told_so_by_the_upstream() {
+    let origin = Origin::start(|seen, answering| match seen.field("if-none-match") {
+        Some("\"mine\"") => answering.reply(304, &[("etag", "\"mine\""), ("cache-control", "private")], ""),
+        _ => answering.reply(200, &[("etag", "\"mine\""), ("cache-control", "private")], "mine"),
+    });
+    let proxy = Proxy::in_front_of(&origin, "");
+    assert_eq!(proxy.get("/a").text(), "mine");
+    // It is known now that it is for each client alone.
+    let again = proxy.get_with("/a", &[("if-none-match", "\"mine\"")]);
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    assert_status(&again, "larder; fwd=uri-miss; fwd-status=304");
+    assert_eq!(proxy.get_with("/a", &[("if-none-match", "\"other\"")]).text(), "mine");
+    // So is the answer to somebody with credentials.
+    let credentials = ("authorization", "Basic eDp5");
+    assert_eq!(proxy.get_with("/b", &[credentials, ("if-none-match", "\"mine\"")]).status, 304);
+}
