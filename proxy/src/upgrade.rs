@@ -5,7 +5,7 @@
 //! client that was refused is its next request (CVE-2026-2833). A switch has no part in the cache.
 //! Read next: `accept.rs`, in whose connection the joined streams live.
 
-use std::{cell::Cell, io, rc::Rc, time::Duration};
+use std::{cell::Cell, io, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use caching::fields::{remove_hop_by_hop, remove_internal};
@@ -92,6 +92,8 @@ pub async fn ask(
     plan: &Plan,
     protocols: HeaderValue,
 ) -> Result<Delivery, Error> {
+    let tunnels = worker.metrics.tunnels.load(Ordering::Relaxed);
+    plan.routed.upstream().admit_one_more_tunnel(tunnels)?;
     let mut fetched = fetch::send(worker, request, plan, Purpose::ToSwitch(protocols)).await?;
     let switched_to: Vec<HeaderValue> = fetched.fields.get_all(UPGRADE).iter().cloned().collect();
     remove_hop_by_hop(&mut fetched.fields);

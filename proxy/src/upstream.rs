@@ -288,6 +288,16 @@ impl Upstream {
         Connection::start(stream, open).await.map_err(refused)
     }
 
+    /// Tunnels last, and each has a connection to the upstream: so many are open on this worker, and with more than half of
+    /// all connections nothing would be left for requests.
+    pub fn admit_one_more_tunnel(&self, open: u64) -> Result<(), Error> {
+        let limit = self.config.max_connections.div_ceil(2);
+        if open < limit as u64 {
+            return Ok(());
+        }
+        Err(Error::ConnectionLimitReached { upstream: self.name(), limit })
+    }
+
     /// From the connection to the head of the response, for the first server: who waits longer had better go itself.
     pub fn longest_wait(&self) -> std::time::Duration {
         self.config.connect_timeout + self.config.response_timeout

@@ -253,3 +253,34 @@ fn a_tunnel_counts_as_a_connection_of_its_client_and_of_its_upstream() {
     assert!(switched <= 1, "{switched}");
     assert!(answers.iter().all(|(status, _)| matches!(status, 101 | 503)));
 }
+
+#[test]
+fn tunnels_leave_connections_for_requests() {
+    let upstream = Raw::start(|_, stream| {
+        stream.write_all(SWITCHED)?;
+        echo(stream)
+    });
+    let text = format!(
+        "[[upstream]]\nname = \"app\"\nservers = [\"{}\"]\nmax_connections = 4\n[[route]]\nname = \"all\"\n{WEBSOCKET}\n",
+        upstream.url
+    );
+    let proxy = Proxy::with_config(&text);
+    let tunnels = |proxy: &Proxy| -> u64 {
+        proxy.shared.worker_metrics().iter().map(|worker| worker.tunnels.load(Ordering::Relaxed)).sum()
+    };
+    let (mut open, mut refused) = (Vec::new(), 0);
+    for _ in 0..64 {
+        let mut client = proxy.client();
+        client.send(&asking("/a", &[])).unwrap();
+        match client.head().unwrap().status {
+            101 => {
+                open.push(client);
+                wait::until("the tunnel to be counted", || tunnels(&proxy) == open.len() as u64);
+            }
+            503 => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    // Two workers, and half of four connections on each.
+    assert!(open.len() <= 4 && refused >= 60, "{} open, {refused} refused", open.len());
+}
