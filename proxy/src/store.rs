@@ -1,15 +1,14 @@
 //! Fetches under a permit, and decides what becomes of the answer: kept, freshened, or passed on.
 //!
 //! A fetch whose response may be stored runs in a task of its own: its client may go away, those who wait for it
-//! stay. Uses up the [`FetchPermit`]. What may be kept is in `store/judge.rs`, the body in `store/receive.rs`.
-//! Next: `deliver.rs`.
+//! stay. Uses up the [`FetchPermit`]. What may be kept is in `store/judge.rs`, the body in `store/receive.rs`,
+//! what an unsafe request ends in `store/unsafe_request.rs`. Next: `deliver.rs`.
 
 use std::{rc::Rc, sync::Arc};
 
 use caching::{
     fields::{remove_hop_by_hop, remove_internal},
-    groups,
-    invalidation::{further_targets, invalidates_target, is_own_location},
+    invalidation::is_own_location,
     method::is_safe,
     partial::{StoredPart, combined_fields, may_combine, part_length},
     reuse::{Reuse, may_serve_on_error, reuse},
@@ -32,7 +31,7 @@ use crate::{
     deliver::{Conditions, Delivery, Forwarded},
     error::Error,
     fetch::{self, Fetched, Purpose},
-    invalidations::{Purge, Scope, Subject, Validity},
+    invalidations::Validity,
     lookup::Reusable,
     memory::{Stored, StoredBody},
     observe::{Forward, Outcome},
@@ -44,9 +43,11 @@ use crate::{
 
 pub mod judge;
 mod receive;
+mod unsafe_request;
 
 use judge::{Judge, Judged, NotKept, with_date};
 use receive::receive;
+use unsafe_request::InvalidateUnlessRefused;
 
 /// Fetches, and answers as soon as the response head is judged.
 pub async fn fetch_and_keep(
@@ -92,7 +93,7 @@ async fn pass(
     permit: FetchPermit,
 ) -> Result<Delivery, Error> {
     fetch::check(request, &plan)?;
-    let invalidation = (!is_safe(&request.method)).then(|| InvalidateUnlessRefused { worker, request });
+    let invalidation = (!is_safe(&request.method)).then(|| InvalidateUnlessRefused::new(worker, request));
     let is_of_use = |stale: &Arc<Stored>| {
         plan.search.is_none() && matches!(stale.body, StoredBody::Whole(_)) && is_valid(worker, &plan, stale)
     };
@@ -105,7 +106,9 @@ async fn pass(
         Err(error) => {
             if error.is_before_sending() {
                 // Nobody has done anything.
-                std::mem::forget(invalidation);
+                if let Some(invalidation) = invalidation {
+                    invalidation.nothing_done();
+                }
             }
             return Err(error);
         }
@@ -223,79 +226,6 @@ fn judged_post(
     }
     let judge = Judge { kind: RequestKind::PostForGet, ..Judge::of(worker, request, plan, permit.began()) };
     judge.whole(fetched.head(), fetched.fields.clone()).ok()
-}
-
-/// Ends what is stored for the target of an unsafe request, unless its answer says that nothing was done. No answer,
-/// because the client went away or the upstream broke off, says no such thing.
-struct InvalidateUnlessRefused<'a> {
-    worker: &'a Worker,
-    request: &'a Request,
-}
-
-impl InvalidateUnlessRefused<'_> {
-    fn answered(self, status: StatusCode, fields: &HeaderMap) {
-        if invalidates_target(&self.request.method, status) {
-            self.invalidate_others(fields);
-        } else {
-            std::mem::forget(self);
-        }
-    }
-
-    /// The answer is itself what later requests for the target get, if no purge has reached it meanwhile.
-    fn answered_and_kept(
-        self,
-        mut kept: Judged,
-        fetched: &Fetched,
-        began: crate::invalidations::Sequence,
-    ) -> Option<Judged> {
-        // One that answers more queries than its own is not spared by the purge of these.
-        let target = &self.request.target;
-        let is_of_get =
-            self.worker.proxy.normalised(target.clone()).path_and_query() == target.path_and_query();
-        if !invalidates_target(&self.request.method, fetched.status) || kept.search.is_some() || !is_of_get {
-            self.answered(fetched.status, &fetched.fields);
-            return None;
-        }
-        self.invalidate_others(&fetched.fields);
-        let invalidations = &self.worker.proxy.invalidations;
-        let (host, path) = (target.host(), target.path());
-        invalidations.purge(Subject::Searched { host, path }, Purge::Hard);
-        let url = Subject::Url { host, target: target.path_and_query().as_str() };
-        let purged = invalidations.purge_own(url, &kept.key, &kept.stored.cells, began);
-        std::mem::forget(self);
-        kept.stored.filled = purged?;
-        Some(kept)
-    }
-
-    fn invalidate_others(&self, fields: &HeaderMap) {
-        let invalidations = &self.worker.proxy.invalidations;
-        let host = self.request.target.host();
-        let own = self.request.target.path_and_query().as_str();
-        further_targets(fields, host, self.request.target.path(), |target| {
-            // The request's own is purged in any case, and its answer may be stored for it.
-            if target != own {
-                self.worker.proxy.purge_url(host, target, Purge::Hard);
-            }
-        });
-        //= https://www.rfc-editor.org/rfc/rfc9875#section-3
-        //# A cache that receives a Cache-Group-Invalidation header field on a
-        //# response to an unsafe request MAY invalidate any stored responses
-        //# that share groups (per Section 2.2) with any of the listed groups.
-        let invalidated = groups::invalidated_groups(fields, is_safe(&self.request.method), |name| {
-            invalidations.purge(Subject::Group { host, name: name.as_bytes() }, Purge::Hard);
-        });
-        if invalidated.is_err() {
-            // More than are looked at: rather too much than too little.
-            invalidations.purge_scope(Scope::Prefix { host: host.into(), prefix: "".into() }, Purge::Hard);
-        }
-    }
-}
-
-impl Drop for InvalidateUnlessRefused<'_> {
-    fn drop(&mut self) {
-        let target = &self.request.target;
-        self.worker.proxy.purge_url(target.host(), target.path_and_query().as_str(), Purge::Hard);
-    }
 }
 
 /// Passed on to the one client who asked.
@@ -548,22 +478,16 @@ async fn complete(
         range.first == bytes.len() as u64 && range.complete == Some(range.last + 1) && part.first == 0
     });
     // Without a length nobody could tell a rest that is cut off; a cookie would be lost on the way, and its veto with it.
-    let rest_length = fetched.body.known_length();
-    if !is_rest
-        || rest_length.is_none()
-        || fetched.fields.contains_key(SET_COOKIE)
-        || !may_combine(&stored.fields, &fetched.fields)
-    {
+    let rest_length = fetched.body.known_length().filter(|_| {
+        is_rest && !fetched.fields.contains_key(SET_COOKIE) && may_combine(&stored.fields, &fetched.fields)
+    });
+    let Some(rest_length) = rest_length else {
         return fetch_anew(worker, request, plan, permit).await;
-    }
+    };
     fetched.fields = combined_fields(&with_internal(stored), &fetched.fields);
     fetched.status = StatusCode::OK;
-    match rest_length {
-        Some(rest) => {
-            fetched.fields.insert(CONTENT_LENGTH, HeaderValue::from(rest.saturating_add(bytes.len() as u64)));
-        }
-        None => drop(fetched.fields.remove(CONTENT_LENGTH)),
-    }
+    let length = rest_length.saturating_add(bytes.len() as u64);
+    fetched.fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     Ok(End::Completed(fetched, bytes.clone()))
 }
 
@@ -606,23 +530,14 @@ fn stale_if_error(worker: &Worker, plan: &Plan, stale: &Arc<Stored>) -> Option<D
     };
     let now = worker.proxy.clock.now();
     may_serve_on_error(&stale.facts, &plan.rules(), soft_purged, now)
-        .then(|| reused(worker, plan, stale, Outcome::HitStaleIfError, Forward::Stale))
+        .then(|| Delivery::Reused(reused(worker, plan, stale, Outcome::HitStaleIfError, Forward::Stale)))
 }
 
-fn reused(worker: &Worker, plan: &Plan, stored: &Arc<Stored>, outcome: Outcome, why: Forward) -> Delivery {
+fn reused(worker: &Worker, plan: &Plan, stored: &Arc<Stored>, outcome: Outcome, why: Forward) -> Reusable {
     let now = worker.proxy.clock.now();
     let standing = reuse(&stored.facts, &plan.rules(), Default::default(), None, now).standing();
     let stored = Arc::clone(stored);
-    let is_stored = true;
-    Delivery::Reused(Reusable {
-        stored,
-        standing,
-        outcome,
-        why,
-        is_stored,
-        wants_refresh: false,
-        reader: None,
-    })
+    Reusable { stored, standing, outcome, why, is_stored: true, wants_refresh: false, reader: None }
 }
 
 /// The stored fields as they came, with what clients do not get: what is not named again still holds.
@@ -681,8 +596,5 @@ fn freshen(
         }
         answer = Arc::new(for_client);
     }
-    match reused(worker, plan, &answer, Outcome::Validated, permit.why) {
-        Delivery::Reused(reusable) => Delivery::Reused(Reusable { is_stored, ..reusable }),
-        other @ (Delivery::Made(_) | Delivery::Forwarded(_)) => other,
-    }
+    Delivery::Reused(Reusable { is_stored, ..reused(worker, plan, &answer, Outcome::Validated, permit.why) })
 }

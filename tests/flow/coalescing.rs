@@ -115,8 +115,8 @@ fn nothing_of_an_answer_for_one_client_reaches_another() {
     }
 }
 
-#[test]
-fn a_key_that_brought_nothing_to_share_does_not_make_requests_wait_for_each_other() {
+/// Answers what nobody may store; a request with `x-held` waits at the gate.
+fn nothing_to_share() -> (Gate, Origin) {
     let gate = Gate::default();
     let held = gate.clone();
     let origin = Origin::start(move |seen, answering| {
@@ -125,6 +125,12 @@ fn a_key_that_brought_nothing_to_share_does_not_make_requests_wait_for_each_othe
         }
         answering.reply(200, &[("cache-control", "no-store")], "x")
     });
+    (gate, origin)
+}
+
+#[test]
+fn a_key_that_brought_nothing_to_share_does_not_make_requests_wait_for_each_other() {
+    let (gate, origin) = nothing_to_share();
     let proxy = Proxy::in_front_of(&origin, "");
     proxy.get_with("/a", &[("host", "h")]);
     let slow = asked(&proxy, "/a", &[("x-held", "1")]);
@@ -136,14 +142,7 @@ fn a_key_that_brought_nothing_to_share_does_not_make_requests_wait_for_each_othe
 
 #[test]
 fn that_a_key_brought_nothing_to_share_is_forgotten_when_its_route_says_so() {
-    let gate = Gate::default();
-    let held = gate.clone();
-    let origin = Origin::start(move |seen, answering| {
-        if seen.field("x-held").is_some() {
-            held.wait()?;
-        }
-        answering.reply(200, &[("cache-control", "no-store")], "x")
-    });
+    let (gate, origin) = nothing_to_share();
     let proxy = Proxy::in_front_of(&origin, "cache = { hit_for_miss = \"10s\" }");
     proxy.get_with("/a", &[("host", "h")]);
     proxy.clock.advance(std::time::Duration::from_secs(11));
