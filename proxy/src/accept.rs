@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::LocalOptions,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
@@ -110,15 +111,16 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 fn work(proxy: Arc<Proxy>, sockets: Vec<std::net::TcpListener>, stopping: watch::Receiver<bool>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let built =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = match built {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("start a worker's runtime: {error}");
             return;
         }
     };
-    let tasks = tokio::task::LocalSet::new();
-    tasks.block_on(&runtime, async move {
+    runtime.block_on(async move {
         let limits = proxy.live().config.limits.clone();
         let worker = Worker::new(proxy);
         let permits = Arc::new(Semaphore::new(limits.max_connections));
@@ -208,12 +210,7 @@ async fn connection(
         if request.extensions().get::<OnUpgrade>().is_some() {
             link.somebody_asks_to_switch();
         }
-        let (worker, link) = (Rc::clone(&worker), Rc::clone(&link));
-        async move {
-            let response = serve(&worker, request, client.ip(), &link).await;
-            link.end_turn();
-            Ok::<_, std::convert::Infallible>(response)
-        }
+        serve(&worker, request, client.ip(), &link)
     });
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,6 +1,6 @@
 //! Host, path and method to a named route. The first route in the order of the file that matches wins.
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use crate::{
     config::{Captures, Route},
@@ -47,11 +47,6 @@ impl Routed {
 
     pub fn metrics(&self) -> &RouteMetrics {
         &self.view.routes[self.index]
-    }
-
-    /// The same, to be kept beyond the request.
-    pub fn metrics_handle(&self) -> Arc<RouteMetrics> {
-        Arc::clone(&self.view.routes[self.index])
     }
 
     pub fn index(&self) -> usize {

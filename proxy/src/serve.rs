@@ -1,12 +1,15 @@
 //! One request from head to answer: the table of contents of the whole program.
 
 use std::{
+    convert::Infallible,
     net::IpAddr,
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
 };
 
-use http::Response;
+use http::{HeaderValue, Response};
 use hyper::body::Incoming;
 
 use crate::{
@@ -17,101 +20,187 @@ use crate::{
     deliver::{self, Delivery},
     error::{Error, Side},
     lookup::{self, Found},
-    observe::Outcome,
-    policy::{self, Ruling},
+    memory::Stored,
+    observe::{Forward, Outcome},
+    policy::{self, Plan, Ruling},
     request::Request,
-    respond, route, store, upgrade,
-    worker::Worker,
+    respond,
+    route::{self, Routed},
+    store, upgrade,
+    worker::{View, Worker},
 };
 
-/// Serves one request. Never fails: what goes wrong becomes an answer.
-pub async fn serve(
+/// An answer that is there, or on its way. Never fails: what goes wrong becomes an answer.
+pub enum Serving {
+    /// Until it is handed over.
+    Answered(Option<Response<Body>>),
+    UnderWay(Pin<Box<dyn Future<Output = Response<Body>>>>),
+}
+
+/// How far a request has come.
+enum Step {
+    Delivered(Delivery),
+    /// What is done to it depends on its content, which is to be read first.
+    ReadContent(Routed),
+    Switch(Plan, HeaderValue),
+    Forward {
+        plan: Plan,
+        why: Forward,
+        stale: Option<Arc<Stored>>,
+    },
+}
+
+/// Serves one request. What is stored is answered at once: hyper looks for the end of the client's stream while an answer is
+/// made, and finds no buffer to use again while there is a request that lies in it.
+pub fn serve(
     worker: &Rc<Worker>,
     request: http::Request<Incoming>,
     client: IpAddr,
     link: &Rc<Link>,
-) -> Response<Body> {
+) -> Serving {
+    let serving = begin(worker, request, client, link);
+    if matches!(serving, Serving::Answered(_)) {
+        link.end_turn();
+    }
+    serving
+}
+
+fn begin(worker: &Rc<Worker>, request: http::Request<Incoming>, client: IpAddr, link: &Rc<Link>) -> Serving {
     let watch = Stopwatch::start();
     let mut request = match Request::checked(request, client, link) {
         Ok(request) => request,
-        Err((method, error)) => return refused(worker, &error, &method),
+        Err((method, error)) => return Serving::Answered(Some(refused(worker, &error, &method))),
     };
     //= https://www.rfc-editor.org/rfc/rfc9110#section-7.6.2
     //# If the received value is zero (0), the
     //# intermediary MUST NOT forward the request; instead, the intermediary
     //# MUST respond as the final recipient.
     if request.max_forwards() == Some(0) {
-        return respond::to_options();
+        return Serving::Answered(Some(respond::to_options()));
     }
     let routed = match route::find(worker, &request) {
         Ok(routed) => routed,
-        Err(error) => return refused(worker, &error, &request.method),
+        Err(error) => return Serving::Answered(Some(refused(worker, &error, &request.method))),
     };
     if let Some(rules) = &routed.route().key.query {
         request.target.normalise_query(rules);
     }
-    let view = Rc::clone(&routed.view);
-    let (metrics, route) = (routed.metrics_handle(), routed.index());
-    let (outcome, response) = match answer(worker, &mut request, routed).await {
-        Ok(delivery) => {
-            let outcome = delivery.outcome();
-            match deliver::response(&request, delivery) {
-                Ok(response) => (outcome, response),
-                Err(error) => (Outcome::Error, failed(&error, &request)),
-            }
-        }
-        Err(error) => (Outcome::Error, failed(&error, &request)),
+    let account = Account { view: Rc::clone(&routed.view), route: routed.index(), watch };
+    // What is done to a QUERY depends on its content, and so does the key.
+    let step = if policy::content_is_key(&request, &routed) {
+        Ok(Step::ReadContent(routed))
+    } else {
+        decide(worker, &request, routed)
     };
-    let duration = watch.elapsed();
-    metrics.finished(outcome, duration);
-    if view.live.config.access_log {
-        let route_name = view.live.config.routes[route].name.as_str();
-        log_access(&request, &response, route_name, outcome, duration);
+    match step {
+        Ok(Step::Delivered(delivery)) => Serving::Answered(Some(account.close(&request, Ok(delivery)))),
+        Err(error) => Serving::Answered(Some(account.close(&request, Err(error)))),
+        Ok(step) => {
+            let (worker, link) = (Rc::clone(worker), Rc::clone(link));
+            Serving::UnderWay(Box::pin(async move {
+                let delivery = answer(&worker, &mut request, step).await;
+                let response = account.close(&request, delivery);
+                link.end_turn();
+                response
+            }))
+        }
     }
-    response
 }
 
-async fn answer(
-    worker: &Rc<Worker>,
-    request: &mut Request,
-    routed: route::Routed,
-) -> Result<Delivery, Error> {
-    // What is done to a QUERY depends on its content, and so does the key.
-    if policy::content_is_key(request, &routed) {
-        Box::pin(request.read_content(&routed.view.live.config.limits)).await?;
+async fn answer(worker: &Rc<Worker>, request: &mut Request, mut step: Step) -> Result<Delivery, Error> {
+    let mut waits = 0;
+    loop {
+        step = match step {
+            Step::Delivered(delivery) => return Ok(delivery),
+            Step::ReadContent(routed) => {
+                request.read_content(&routed.view.live.config.limits).await?;
+                decide(worker, request, routed)?
+            }
+            Step::Switch(plan, protocols) => {
+                return Box::pin(upgrade::ask(worker, request, &plan, protocols)).await;
+            }
+            Step::Forward { plan, .. } if plan.may_look_up() && request.directives().only_if_cached => {
+                return Err(Error::OnlyIfCached);
+            }
+            Step::Forward { plan, why, stale } => {
+                match Box::pin(coalesce::join(worker, request, &plan, why, stale, waits)).await? {
+                    Turn::Fetch(permit) => {
+                        return Box::pin(store::fetch_and_keep(worker, request, plan, permit)).await;
+                    }
+                    Turn::Follow(reusable) => return Ok(Delivery::Reused(reusable)),
+                    Turn::LookAgain => {
+                        waits += 1;
+                        look_up(worker, request, plan)
+                    }
+                }
+            }
+        };
     }
-    let request = &*request;
+}
+
+fn decide(worker: &Rc<Worker>, request: &Request, routed: Routed) -> Result<Step, Error> {
     let plan = match policy::decide(worker, request, routed)? {
-        Ruling::Answer(made) => return Ok(Delivery::Made(made)),
+        Ruling::Answer(made) => return Ok(Step::Delivered(Delivery::Made(made))),
         Ruling::Proceed(plan) => plan,
     };
     if let Some(protocols) = upgrade::granted(request, plan.routed.route()) {
-        return Box::pin(upgrade::ask(worker, request, &plan, protocols)).await;
+        return Ok(Step::Switch(plan, protocols));
     }
-    let mut waits = 0;
-    let permit = loop {
-        let (why, stale) = match lookup::stored(worker, request, &plan) {
-            Found::Reusable(reusable) => {
-                if reusable.wants_refresh {
-                    store::refresh_in_background(worker, request, plan, Arc::clone(&reusable.stored));
-                } else {
-                    worker.give_back(plan.key);
-                }
-                return Ok(Delivery::Reused(reusable));
+    Ok(look_up(worker, request, plan))
+}
+
+fn look_up(worker: &Rc<Worker>, request: &Request, plan: Plan) -> Step {
+    match lookup::stored(worker, request, &plan) {
+        Found::Reusable(reusable) => {
+            if reusable.wants_refresh {
+                store::refresh_in_background(worker, request, plan, Arc::clone(&reusable.stored));
+            } else {
+                worker.give_back(plan.key);
             }
-            Found::Forward { why, stale } => (why, stale),
+            Step::Delivered(Delivery::Reused(reusable))
+        }
+        Found::Forward { why, stale } => Step::Forward { plan, why, stale },
+    }
+}
+
+impl Future for Serving {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Serving::Answered(response) => Poll::Ready(Ok(response.take().expect("polled once it was over"))),
+            Serving::UnderWay(answer) => answer.as_mut().poll(context).map(Ok),
+        }
+    }
+}
+
+/// What is counted and logged of a request when it is answered.
+struct Account {
+    view: Rc<View>,
+    route: usize,
+    watch: Stopwatch,
+}
+
+impl Account {
+    fn close(&self, request: &Request, delivery: Result<Delivery, Error>) -> Response<Body> {
+        let (outcome, response) = match delivery {
+            Ok(delivery) => {
+                let outcome = delivery.outcome();
+                match deliver::response(request, delivery) {
+                    Ok(response) => (outcome, response),
+                    Err(error) => (Outcome::Error, failed(&error, request)),
+                }
+            }
+            Err(error) => (Outcome::Error, failed(&error, request)),
         };
-        if plan.may_look_up() && request.directives().only_if_cached {
-            return Err(Error::OnlyIfCached);
+        let duration = self.watch.elapsed();
+        self.view.routes[self.route].finished(outcome, duration);
+        let config = &self.view.live.config;
+        if config.access_log {
+            log_access(request, &response, config.routes[self.route].name.as_str(), outcome, duration);
         }
-        // Boxed, so that a hit does not carry the room for all that a miss waits for.
-        match Box::pin(coalesce::join(worker, request, &plan, why, stale, waits)).await? {
-            Turn::Fetch(permit) => break permit,
-            Turn::Follow(reusable) => return Ok(Delivery::Reused(reusable)),
-            Turn::LookAgain => waits += 1,
-        }
-    };
-    Box::pin(store::fetch_and_keep(worker, request, plan, permit)).await
+        response
+    }
 }
 
 /// A request that has no route yet, or none at all.

@@ -88,7 +88,7 @@ impl Link {
     }
 
     /// The answer is given to hyper: from here on nothing may be said ahead of it.
-    pub(super) fn end_turn(&self) {
+    pub fn end_turn(&self) {
         self.turn.set(self.turn.get().wrapping_add(1));
     }
 }
