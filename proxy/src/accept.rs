@@ -7,7 +7,7 @@
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::Poll,
@@ -16,7 +16,7 @@ use std::{
 };
 
 use hyper::{server::conn::http1, service::service_fn, upgrade::OnUpgrade};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -25,11 +25,13 @@ use tokio::{
     task::JoinSet,
 };
 
+mod head_timer;
 mod link;
 mod stream;
 
 pub use link::{InterimSink, Link};
 
+use head_timer::HeadTimer;
 use stream::ClientStream;
 
 use crate::{config::Limits, live::Proxy, serve::serve, upgrade, worker::Worker};
@@ -213,7 +215,7 @@ async fn connection(
         serve(&worker, request, client.ip(), &link)
     });
     let mut serving = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::new())
         // From the end of one answer to the end of the next head: it bounds idling and slow heads alike.
         .header_read_timeout(limits.idle_timeout)
         .max_buf_size(limits.max_head_bytes.max(8 * 1024))
@@ -221,10 +223,23 @@ async fn connection(
         // `pipeline_flush` stays off. With it, hyper 1.12 closes without having written its last answer when bytes of
         // the client follow the request, and copies whole bodies into a buffer without bound for slow readers.
         .serve_connection(ClientStream::new(stream, limits.idle_timeout, &worker.joined, &link), service);
-    let ended_itself = tokio::select! {
-        biased;
-        ended = &mut serving => Some(ended),
-        _ = stopping.wait_for(|stop| *stop) => None,
+    let ended_itself = {
+        let changes = stopping.clone();
+        let mut is_heard = false;
+        // Heard at the first poll for sure, however much this task has done in its turn.
+        let mut stop = pin!(tokio::task::unconstrained(stopping.wait_for(|stop| *stop)));
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(ended) = Pin::new(&mut serving).poll(context) {
+                return Poll::Ready(Some(ended));
+            }
+            // Once it is heard, it wakes this task: to look whether it has costs less than to ask it at each step.
+            if is_heard && matches!(changes.has_changed(), Ok(false)) {
+                return Poll::Pending;
+            }
+            is_heard = true;
+            stop.as_mut().poll(context).map(|_| None)
+        })
+        .await
     };
     let mut ended = match ended_itself {
         Some(ended) => ended,

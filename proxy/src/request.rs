@@ -321,8 +321,8 @@ impl Target {
         if !path_and_query.as_str().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return Err(Error::HttpRequestError("the request target holds a forbidden character"));
         }
-        let host = normalised_host(host)?;
-        Ok(Target { name_bytes: name_bytes(&host), host, path_and_query })
+        let (host, name_bytes) = normalised_host(host)?;
+        Ok(Target { host, name_bytes, path_and_query })
     }
 
     pub fn host(&self) -> &str {
@@ -374,41 +374,47 @@ impl Target {
     }
 }
 
-fn name_bytes(host: &HeaderValue) -> usize {
-    let bytes = host.as_bytes();
-    match bytes.iter().rposition(|byte| *byte == b':') {
-        Some(at) if !bytes.ends_with(b"]") => at,
-        Some(_) | None => bytes.len(),
-    }
-}
-
-/// The usual host is normal already, and is taken without a copy.
-fn normalised_host(host: &HeaderValue) -> Result<HeaderValue, Error> {
+/// The normal form of a host, and how much of it comes before the port. The usual host is normal already, and is taken
+/// without a copy.
+fn normalised_host(host: &HeaderValue) -> Result<(HeaderValue, usize), Error> {
     const INVALID: Error = Error::HttpRequestError("invalid Host");
     let bytes = host.as_bytes();
-    let is_valid = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']');
-    if bytes.is_empty() || !bytes.iter().all(is_valid) {
+    let (mut last_colon, mut has_upper) = (None, false);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'[' | b']' => (),
+            b'A'..=b'Z' => has_upper = true,
+            b':' => last_colon = Some(at),
+            _ => return Err(INVALID),
+        }
+    }
+    let colon = last_colon.filter(|_| !bytes.ends_with(b"]"));
+    let (name, port) = colon.map_or((bytes, &[][..]), |at| (&bytes[..at], &bytes[at + 1..]));
+    if port.len() > 5 || !port.iter().all(u8::is_ascii_digit) {
         return Err(INVALID);
     }
-    let without_port = match bytes.iter().rposition(|byte| *byte == b':') {
-        Some(at) if !bytes.ends_with(b"]") => {
-            let port = &bytes[at + 1..];
-            if !port.iter().all(u8::is_ascii_digit) || port.len() > 5 {
-                return Err(INVALID);
-            }
-            if port.is_empty() || port == b"80" { Some(&bytes[..at]) } else { None }
-        }
-        _ => None,
-    };
-    let name = without_port.unwrap_or(bytes);
+    if !port.is_empty() && port != b"80" {
+        let normal = if has_upper { lower_case(bytes)? } else { host.clone() };
+        return Ok((normal, name.len()));
+    }
     let name = name.strip_suffix(b".").unwrap_or(name);
     if name.is_empty() {
         return Err(INVALID);
     }
-    if name.len() == bytes.len() && !name.iter().any(u8::is_ascii_uppercase) {
-        return Ok(host.clone());
+    let normal = if name.len() == bytes.len() && !has_upper { host.clone() } else { lower_case(name)? };
+    // Where a default port is gone, there may be another one before it.
+    Ok((normal, if last_colon.is_none() { name.len() } else { name_bytes(name) }))
+}
+
+fn name_bytes(host: &[u8]) -> usize {
+    match host.iter().rposition(|byte| *byte == b':') {
+        Some(at) if !host.ends_with(b"]") => at,
+        Some(_) | None => host.len(),
     }
-    HeaderValue::from_bytes(&name.to_ascii_lowercase()).map_err(|_| INVALID)
+}
+
+fn lower_case(host: &[u8]) -> Result<HeaderValue, Error> {
+    HeaderValue::from_bytes(&host.to_ascii_lowercase()).map_err(|_| Error::HttpRequestError("invalid Host"))
 }
 
 #[cfg(test)]
@@ -419,7 +425,10 @@ mod tests {
     fn check_host(written: &str, expected: Option<&str>) {
         let host = HeaderValue::from_str(written).unwrap();
         let normal = normalised_host(&host).ok();
-        assert_eq!(normal.as_ref().map(|h| h.to_str().unwrap()), expected, "{written}");
+        assert_eq!(normal.as_ref().map(|(host, _)| host.to_str().unwrap()), expected, "{written}");
+        if let Some((host, bytes)) = normal {
+            assert_eq!(bytes, name_bytes(host.as_bytes()), "{written}");
+        }
     }
 
     #[test]
@@ -432,6 +441,10 @@ mod tests {
         check_host("example.com:8080", Some("example.com:8080"));
         check_host("[::1]:8080", Some("[::1]:8080"));
         check_host("[::1]", Some("[::1]"));
+        check_host("[::1]:80", Some("[::1]"));
+        check_host("Example.com.:8080", Some("example.com.:8080"));
+        check_host("example.com:8080:80", Some("example.com:8080"));
+        check_host("example.com:123456", None);
         check_host("example.com:80x", None);
         check_host("user@example.com", None);
         check_host("a/b", None);

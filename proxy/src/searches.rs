@@ -40,6 +40,10 @@ impl Default for Searches {
 
 impl Searches {
     pub fn rule(&self, target: &Target) -> Option<Arc<NoVarySearch>> {
+        // Before its host and path are looked at.
+        if !self.is_used.load(Ordering::Relaxed) {
+            return None;
+        }
         self.rule_of(target.host(), target.path())
     }
 
