@@ -119,8 +119,9 @@ fn reused(request: &Request, reusable: Reusable) -> Result<Response<Body>, Error
             if request.method == Method::HEAD {
                 fields.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(body.len()));
             } else if stored.status == StatusCode::OK
+                && request.named.range
                 && request.fields.contains_key(RANGE)
-                && !is_not_modified(&request.fields, &fields)
+                && !answers_not_modified(request, &fields)
             {
                 let (status, body) = part(request, &mut fields, body);
                 return Ok(finish(request, status, fields, body, Conditions::Upstreams));
@@ -128,7 +129,7 @@ fn reused(request: &Request, reusable: Reusable) -> Result<Response<Body>, Error
             Body::stored(body)
         }
         StoredBody::Part(part, bytes) => {
-            if is_not_modified(&request.fields, &fields) {
+            if answers_not_modified(request, &fields) {
                 return Ok(finish(request, StatusCode::OK, fields, Body::empty(), Conditions::Ours));
             }
             let (status, body) = part_of_part(request, &mut fields, part, bytes)?;
@@ -172,6 +173,10 @@ pub enum Conditions {
     Upstreams,
 }
 
+fn answers_not_modified(request: &Request, stored: &HeaderMap) -> bool {
+    request.named.own_conditions && is_not_modified(&request.fields, stored)
+}
+
 /// The client's own conditions, and HEAD.
 fn finish(
     request: &Request,
@@ -183,7 +188,7 @@ fn finish(
     let may_be_304 = conditions == Conditions::Ours
         && status == StatusCode::OK
         && (request.method == Method::GET || request.method == Method::HEAD);
-    let (status, body) = if may_be_304 && is_not_modified(&request.fields, &fields) {
+    let (status, body) = if may_be_304 && answers_not_modified(request, &fields) {
         //= https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5
         //# a sender SHOULD NOT generate representation metadata other than the above listed fields
         for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {

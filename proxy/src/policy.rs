@@ -137,12 +137,12 @@ fn begin_key(buffer: &mut Vec<u8>, request: &Request, search: Option<&NoVarySear
     };
     let mut key = match search.filter(|_| class == MethodClass::GetBySearch) {
         Some(rule) => {
-            let mut key = KeyWriter::begin(buffer, class, target.host(), target.path());
+            let mut key = KeyWriter::begin(buffer, class, target.host_bytes(), target.path());
             key.part_by(|part| rule.append_rule(part));
             key.part_by(|part| rule.append_canonical(target.query(), part));
             key
         }
-        None => KeyWriter::begin(buffer, class, target.host(), target.path_and_query().as_str()),
+        None => KeyWriter::begin(buffer, class, target.host_bytes(), target.path_and_query().as_str()),
     };
     if let Some(content) = &request.content {
         key.content(&request.fields, content);
@@ -187,7 +187,9 @@ fn cache_use(request: &Request, routed: &Routed) -> CacheUse {
     //# In summary, the If-Match and If-Unmodified-
     //# Since conditional header fields are not applicable to a cache, and
     //# If-None-Match takes precedence over If-Modified-Since.
-    if request.fields.contains_key(IF_MATCH) || request.fields.contains_key(IF_UNMODIFIED_SINCE) {
+    if request.named.upstreams_conditions
+        && (request.fields.contains_key(IF_MATCH) || request.fields.contains_key(IF_UNMODIFIED_SINCE))
+    {
         return no();
     }
     if request.method == Method::HEAD {
@@ -200,7 +202,7 @@ fn cache_use(request: &Request, routed: &Routed) -> CacheUse {
     if request.directives().no_store {
         return CacheUse::LookUpOnly;
     }
-    let is_range = request.fields.contains_key(RANGE);
+    let is_range = request.named.range && request.fields.contains_key(RANGE);
     match (is_range, request.method == Method::GET) {
         (false, _) => CacheUse::Use,
         (true, true) => CacheUse::Part,

@@ -34,6 +34,8 @@ pub struct Request {
     /// Without what concerns the client's connection and what a client has no say in: policies, `Vary` and the
     /// upstream all see the same fields. A field that chose a stored response is one that its upstream saw.
     pub fields: HeaderMap,
+    /// What is not named here is not among the fields. INVARIANT: a step may take fields away, and adds none of these.
+    pub named: Named,
     pub client: IpAddr,
     pub has_body: bool,
     /// Where interim responses to this request go; to a client that does not know them, and for nobody, nowhere.
@@ -98,7 +100,8 @@ impl Request {
         link: &Rc<Link>,
     ) -> Result<Request, (Method, Error)> {
         let (parts, body) = request.into_parts();
-        let target = match check_head(&parts.method, &parts.uri, parts.version, &parts.headers) {
+        let named = Named::of(&parts.headers);
+        let target = match check_head(&parts.method, &parts.uri, parts.version, &parts.headers, named) {
             Ok(target) => target,
             Err(error) => return Err((parts.method, error)),
         };
@@ -121,6 +124,7 @@ impl Request {
             method: parts.method,
             target,
             fields,
+            named,
             client,
             has_body,
             //= https://www.rfc-editor.org/rfc/rfc9110#section-15.2
@@ -155,6 +159,7 @@ impl Request {
         Ok(Request {
             method,
             target,
+            named: Named::of(&fields),
             fields,
             client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             has_body,
@@ -217,7 +222,7 @@ impl Request {
 
     /// What its client says in `Cache-Control`; most say nothing.
     pub fn directives(&self) -> RequestDirectives {
-        if self.fields.contains_key(CACHE_CONTROL) {
+        if self.named.cache_control && self.fields.contains_key(CACHE_CONTROL) {
             RequestDirectives::of(&self.fields)
         } else {
             RequestDirectives::default()
@@ -232,6 +237,7 @@ impl Request {
             method: if is_query { self.method.clone() } else { Method::GET },
             target: self.target.clone(),
             fields: self.fields.clone(),
+            named: self.named,
             client: self.client,
             has_body: content.as_ref().is_some_and(|content| !content.is_empty()),
             interim: None,
@@ -245,6 +251,36 @@ impl Request {
     }
 }
 
+/// Which of the fields that the steps ask for a request came with. Most came with none of them, and one look at each name
+/// that is there costs less than to look for each of these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Named {
+    pub cache_control: bool,
+    /// Conditions that a cache evaluates.
+    pub own_conditions: bool,
+    /// Conditions that are the upstream's to evaluate.
+    pub upstreams_conditions: bool,
+    pub range: bool,
+    framing: bool,
+}
+
+impl Named {
+    fn of(fields: &HeaderMap) -> Named {
+        let mut named = Named::default();
+        for name in fields.keys() {
+            match name.as_str() {
+                "cache-control" => named.cache_control = true,
+                "if-none-match" | "if-modified-since" => named.own_conditions = true,
+                "if-match" | "if-unmodified-since" => named.upstreams_conditions = true,
+                "range" => named.range = true,
+                "transfer-encoding" | "expect" => named.framing = true,
+                _ => (),
+            }
+        }
+        named
+    }
+}
+
 /// Takes away what a client has no say in.
 fn remove_untrusted(fields: &mut HeaderMap) {
     // Few requests have one of them, and a look at each name is cheaper than looking for each of these.
@@ -255,10 +291,24 @@ fn remove_untrusted(fields: &mut HeaderMap) {
     }
 }
 
-fn check_head(method: &Method, uri: &Uri, version: Version, fields: &HeaderMap) -> Result<Target, Error> {
+fn check_head(
+    method: &Method,
+    uri: &Uri,
+    version: Version,
+    fields: &HeaderMap,
+    named: Named,
+) -> Result<Target, Error> {
     if method == Method::CONNECT || method == Method::TRACE {
         return Err(Error::MethodRefused(method.clone()));
     }
+    if named.framing {
+        check_framing(version, fields)?;
+    }
+    Target::of(method, uri, fields)
+}
+
+/// How the body is framed, and what is expected.
+fn check_framing(version: Version, fields: &HeaderMap) -> Result<(), Error> {
     let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
@@ -278,7 +328,7 @@ fn check_head(method: &Method, uri: &Uri, version: Version, fields: &HeaderMap) 
     if let Some(value) = unmet {
         return Err(Error::ExpectationFailed(value.clone()));
     }
-    Target::of(method, uri, fields)
+    Ok(())
 }
 
 impl Target {
@@ -328,6 +378,11 @@ impl Target {
     pub fn host(&self) -> &str {
         // Visible ASCII: checked by `normalised_host`.
         self.host.to_str().unwrap_or_default()
+    }
+
+    /// For those who only compare bytes.
+    pub fn host_bytes(&self) -> &[u8] {
+        self.host.as_bytes()
     }
 
     pub fn host_field(&self) -> &HeaderValue {
@@ -429,6 +484,24 @@ mod tests {
         if let Some((host, bytes)) = normal {
             assert_eq!(bytes, name_bytes(host.as_bytes()), "{written}");
         }
+    }
+
+    #[test]
+    fn what_the_steps_ask_for_is_named() {
+        let named = |name: &str| {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            Named::of(&HeaderMap::from_iter([(name, HeaderValue::from_static(""))]))
+        };
+        let none = Named::default();
+        assert_eq!(named("Cache-Control"), Named { cache_control: true, ..none });
+        assert_eq!(named("If-None-Match"), Named { own_conditions: true, ..none });
+        assert_eq!(named("If-Modified-Since"), Named { own_conditions: true, ..none });
+        assert_eq!(named("If-Match"), Named { upstreams_conditions: true, ..none });
+        assert_eq!(named("If-Unmodified-Since"), Named { upstreams_conditions: true, ..none });
+        assert_eq!(named("Range"), Named { range: true, ..none });
+        assert_eq!(named("Transfer-Encoding"), Named { framing: true, ..none });
+        assert_eq!(named("Expect"), Named { framing: true, ..none });
+        assert_eq!(named("If-Range"), none);
     }
 
     #[test]

@@ -28,7 +28,9 @@ pub fn find(worker: &Worker, request: &Request) -> Result<Routed, Error> {
 }
 
 fn captures<'r>(route: &'r Route, request: &'r Request) -> Option<Captures<'r>> {
-    route.matcher.matches(request.target.host_name(), request.target.path(), &request.method)
+    // Only where it is compared is it made a text.
+    let host = if route.matcher.names_hosts() { request.target.host_name() } else { "" };
+    route.matcher.matches(host, request.target.path(), &request.method)
 }
 
 impl Routed {

@@ -33,7 +33,12 @@ pub struct KeyWriter<'a> {
 
 impl<'a> KeyWriter<'a> {
     /// `host` and `target` are to be normalised before: the same form is routed, keyed and sent on.
-    pub fn begin(buffer: &'a mut Vec<u8>, method: MethodClass, host: &str, target: &str) -> KeyWriter<'a> {
+    pub fn begin(
+        buffer: &'a mut Vec<u8>,
+        method: MethodClass,
+        host: impl AsRef<[u8]>,
+        target: &str,
+    ) -> KeyWriter<'a> {
         buffer.clear();
         buffer.push(match method {
             MethodClass::Get => b'G',
@@ -42,7 +47,7 @@ impl<'a> KeyWriter<'a> {
             MethodClass::Query => b'Q',
         });
         let mut writer = KeyWriter { buffer };
-        writer.part(host.as_bytes());
+        writer.part(host.as_ref());
         writer.part(target.as_bytes());
         writer
     }

@@ -62,6 +62,12 @@ pub struct Captures<'p> {
 }
 
 impl Matcher {
+    /// False: it matches whatever the host is.
+    #[must_use]
+    pub fn names_hosts(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
     /// `host` is without its port, in any case; IPv6 in brackets.
     #[must_use]
     pub fn matches<'p>(&'p self, host: &str, path: &'p str, method: &Method) -> Option<Captures<'p>> {
