@@ -15,6 +15,7 @@ mod schema;
 mod wasi;
 mod policy;
 mod call;
+pub mod cases;
 mod checks;
 mod bindings;
 
