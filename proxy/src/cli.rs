@@ -8,6 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod policy;
+
+pub use policy::{Language, PolicyBench, PolicyBuild, PolicyCommand, PolicyInspect, PolicyNew, PolicyTest};
+
 use crate::config::{BadValue, Secret, SecretFileError, Server};
 
 /// Where the token for the admin listener is looked for if no `--token-file` is given.
@@ -80,6 +84,11 @@ A file with faults changes nothing: the proxy goes on with what it has, and the 
   larder status
   larder status --admin http://10.0.0.5:9090 --token-file admin.token")]
     Status(Admin),
+    /// Write, build, test and measure policies
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -250,6 +259,24 @@ mod tests {
         let Ok(Command::Purge(purge)) = parse(line) else { panic!() };
         assert!(purge.soft && parse("larder purge --soft").is_err());
         assert!(purge.what.all && purge.what.prefixes == ["http://x/y/"] && purge.what.hosts == ["z"]);
+    }
+
+    #[test]
+    fn policies_have_commands_of_their_own() {
+        let Ok(Command::Policy { command: PolicyCommand::New(new) }) =
+            parse("larder policy new --lang javascript a")
+        else {
+            panic!()
+        };
+        assert_eq!((new.lang, new.name.as_str()), (Language::Js, "a"));
+        let Ok(Command::Policy { command: PolicyCommand::Test(test) }) =
+            parse("larder policy test a.wasm --cases cases --bless")
+        else {
+            panic!()
+        };
+        assert!(test.bless && test.cases == PathBuf::from("cases"));
+        assert!(parse("larder policy bench a.wasm --cases c --settings {}").is_err());
+        assert!(parse("larder policy new").is_err() && parse("larder policy").is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! What the steps use: [`request`], [`body`], [`arriving`] bodies and their [`pieces`], [`trailers`], [`upgrade`], [`memory`], [`searches`], [`invalidations`], [`upstream`],
 //! [`worker`] (one thread's things), [`live`] (what all threads share). Around them: [`config`], [`reload`],
-//! [`admin`], [`explain`], [`observe`], [`error`] and [`respond`], [`clock`], [`cli`]. The rules of HTTP caching are in the
+//! [`admin`], [`explain`], [`observe`], [`error`] and [`respond`], [`clock`], [`cli`], [`policy_tools`]. The rules of HTTP caching are in the
 //! crate `caching`, the policies' sandbox in the crate `plugin_host`.
 
 pub mod accept;
@@ -42,3 +42,4 @@ pub mod respond;
 pub mod clock;
 mod sync;
 pub mod cli;
+pub mod policy_tools;

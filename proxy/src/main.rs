@@ -13,11 +13,12 @@ use http::Method;
 use larder::{
     accept::Workers,
     admin::{self, AdminService, PurgeRequest, client},
-    cli::{Admin, Cli, Command, Explain, Purge, PurgeTargets, Serve},
+    cli::{Admin, Cli, Command, Explain, PolicyCommand, Purge, PurgeTargets, Serve},
     clock::Clock,
     config::Config,
     explain::{self, Answer, Question},
     live::{self, Proxy},
+    policy_tools,
     reload::{Reloader, lines},
 };
 use plugin_host::{Engine, Limits};
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Explain(wanted) => explain(&wanted),
         Command::Reload(admin) => call(&admin, Method::POST, "/api/reload", Vec::new()),
         Command::Status(admin) => call(&admin, Method::GET, "/api/status", Vec::new()),
+        Command::Policy { command } => policy(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -209,6 +211,22 @@ fn explain(wanted: &Explain) -> Result<(), Exit> {
         .map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
     print!("{}", explain::explain(&Arc::new(proxy), &question).map_err(failed)?);
     Ok(())
+}
+
+fn policy(wanted: &PolicyCommand) -> Result<(), Exit> {
+    let out = &mut std::io::stdout();
+    let done = match wanted {
+        PolicyCommand::New(wanted) => policy_tools::new(wanted, out),
+        PolicyCommand::Build(wanted) => policy_tools::build(wanted, out),
+        PolicyCommand::Inspect(wanted) => policy_tools::inspect(wanted, out),
+        PolicyCommand::Bench(wanted) => policy_tools::bench(wanted, out),
+        PolicyCommand::Test(wanted) => match policy_tools::test(wanted, out) {
+            Ok(true) => Ok(()),
+            Ok(false) => return Err(Exit(1, format!("{}: not as expected", wanted.file.display()))),
+            Err(error) => Err(error),
+        },
+    };
+    done.map_err(|error| Exit::failed(&error))
 }
 
 /// Asks a running proxy, and prints what it says.

@@ -1,0 +1,90 @@
+//! One stored response for each currency that is offered, and a short life for prices.
+
+use std::time::Duration;
+
+use larder_policy::{
+    Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
+    ResponseInput, ResponsePolicy, Store,
+};
+
+struct PerCurrency {
+    currency: Input,
+    kind: ResponseInput,
+    settings: Settings,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(default)]
+struct Settings {
+    /// Currencies; the first for who has none.
+    offered: Vec<String>,
+    /// Lifetime of responses with `x-kind: price`.
+    price_ttl_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { offered: vec!["EUR".to_owned(), "USD".to_owned()], price_ttl_ms: 5_000 }
+    }
+}
+
+impl Policy for PerCurrency {
+    const NAME: &'static str = "per-currency";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    // Checked before `configure` is asked.
+    const SETTINGS_SCHEMA: &'static str = r#"{
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "offered": { "type": "array", "items": { "type": "string" } },
+            "price_ttl_ms": { "type": "integer", "minimum": 0 }
+        }
+    }"#;
+    type Settings = Settings;
+
+    fn configure(settings: Settings, inputs: &mut Inputs) -> Result<Self, String> {
+        if settings.offered.is_empty() {
+            return Err("offered: names no currency".to_owned());
+        }
+        // What is not asked for here is not passed.
+        Ok(Self { currency: inputs.cookie("currency"), kind: inputs.response_field("x-kind"), settings })
+    }
+}
+
+impl RequestPolicy for PerCurrency {
+    fn on_request(&self, request: &Request<'_>) -> RequestDecision {
+        let offered = &self.settings.offered;
+        let currency = request.get(self.currency).unwrap_or(&offered[0]);
+        // From a closed set: what a client can make up must not fill the cache.
+        if !offered.iter().any(|known| known == currency) {
+            return Pass::because("a currency of the client's own").into();
+        }
+        LookUp::new().key_part(currency).into()
+    }
+}
+
+impl ResponsePolicy for PerCurrency {
+    fn on_response(&self, _: &Request<'_>, response: &Response<'_>) -> ResponseDecision {
+        if response.get(self.kind) == Some("price") {
+            return Store::new().ttl(Duration::from_millis(self.settings.price_ttl_ms)).tag("prices").into();
+        }
+        // Whatever the upstream and the route say.
+        Store::new().into()
+    }
+}
+
+larder_policy::export!(PerCurrency: request, response);
+
+#[cfg(test)]
+mod tests {
+    use larder_policy::testing::{Given, Tester};
+
+    use super::*;
+
+    #[test]
+    fn the_currency_is_part_of_the_key() {
+        let policy = Tester::<PerCurrency>::new("{}").unwrap();
+        let decision = policy.on_request(&Given::new().cookie("currency", "USD"));
+        assert_eq!(decision, LookUp::new().key_part("USD").into());
+        assert_eq!(policy.on_request(&Given::new()), LookUp::new().key_part("EUR").into());
+    }
+}
