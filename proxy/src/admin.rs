@@ -2,6 +2,7 @@
 //! purge is never possible on a public one; `admin/client.rs` is the other side, for the command line.
 
 pub mod client;
+mod policy;
 mod purge;
 
 pub use purge::{PurgeAnswer, PurgeRequest};
@@ -22,12 +23,14 @@ use tokio::net::TcpListener;
 use crate::{
     config::Admin,
     explain::{Question, explain},
-    live::Proxy,
+    live::{Link, Proxy},
     observe::metrics::{Gauges, hits_and_requests, prometheus},
     reload::Reloader,
 };
 
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+pub const DEPLOY: &str = "/api/policy/deploy";
+pub const ROLL_BACK: &str = "/api/policy/rollback";
 /// Connections at one time; an operator and a few scrapers need no more.
 const MAX_CONNECTIONS: usize = 64;
 /// Short: connections are few, and one that stalls must not keep a purge out.
@@ -101,8 +104,8 @@ impl AdminService {
             }
         }
         let wanted = match path {
-            "/healthz" | "/readyz" | "/metrics" | "/api/status" => Method::GET,
-            "/api/purge" | "/api/reload" | "/api/explain" => Method::POST,
+            "/healthz" | "/readyz" | "/metrics" | "/api/status" | "/api/policies" => Method::GET,
+            "/api/purge" | "/api/reload" | "/api/explain" | DEPLOY | ROLL_BACK => Method::POST,
             _ => return text(StatusCode::NOT_FOUND, "no such page; try /api/status\n".to_owned()),
         };
         if parts.method != wanted && !(wanted == Method::GET && parts.method == Method::HEAD) {
@@ -120,6 +123,15 @@ impl AdminService {
                 Err((status, why)) => text(status, why),
             },
             "/api/reload" => self.reload().await,
+            "/api/policies" => json(StatusCode::OK, &policy::list(&self.proxy)),
+            DEPLOY => match policy::deploy(&self.reloader, parts.uri.query(), body).await {
+                Ok(deployed) => json(StatusCode::OK, &deployed),
+                Err((status, why)) => text(status, why),
+            },
+            ROLL_BACK => match policy::roll_back(&self.reloader, parts.uri.query()).await {
+                Ok(deployed) => json(StatusCode::OK, &deployed),
+                Err((status, why)) => text(status, why),
+            },
             "/api/explain" => match self.explain(body).await {
                 Ok(explained) => text(StatusCode::OK, explained),
                 Err((status, why)) => text(status, why),
@@ -173,6 +185,7 @@ impl AdminService {
             tag_cells: proxy.invalidations.len(),
             configuration_generation: proxy.generation(),
             reload_failures: proxy.reload_failures.load(std::sync::atomic::Ordering::Relaxed),
+            policies_out: policy::out(proxy),
         };
         let mut response = text(StatusCode::OK, prometheus(&proxy.worker_metrics(), &gauges));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4");
@@ -183,7 +196,6 @@ impl AdminService {
     fn status(&self) -> Status {
         let live = self.proxy.live();
         let (hits, requests) = hits_and_requests(&self.proxy.worker_metrics());
-        let policy_of = |at: usize| live.policies.get(at).and_then(Option::as_ref);
         Status {
             version: env!("CARGO_PKG_VERSION"),
             generation: live.generation,
@@ -203,14 +215,19 @@ impl AdminService {
                 .config
                 .routes
                 .iter()
-                .enumerate()
-                .map(|(at, route)| RouteStatus {
+                .zip(&live.chains)
+                .map(|(route, chain)| RouteStatus {
                     name: route.name.as_str().to_owned(),
                     upstream: live.config.upstreams[route.upstream].name.as_str().to_owned(),
-                    policy: policy_of(at).map(|live| live.policy.label().to_string()),
+                    policies: chain.links.iter().map(|link| self.policy_status(link)).collect(),
                 })
                 .collect(),
         }
+    }
+
+    fn policy_status(&self, link: &Link) -> PolicyStatus {
+        let is_out = link.live.health.breaker.is_open(self.proxy.clock.now().as_ms());
+        PolicyStatus { policy: link.live.policy.label().to_string(), is_out }
     }
 
     async fn purge(&self, body: Incoming) -> Result<PurgeAnswer, Refused> {
@@ -247,19 +264,23 @@ fn bad(why: String) -> Refused {
 
 /// A body of JSON. `example` is one, for who got it wrong.
 async fn read<T: DeserializeOwned>(body: Incoming, example: &str) -> Result<T, Refused> {
-    let collecting = Limited::new(body, MAX_BODY_BYTES).collect();
-    let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, collecting).await else {
+    let bytes = collect(body, MAX_BODY_BYTES, BODY_TIMEOUT).await?;
+    serde_json::from_slice(&bytes).map_err(|error| bad(format!("{error}; write for example {example}")))
+}
+
+async fn collect(body: Incoming, limit_bytes: usize, timeout: std::time::Duration) -> Result<Bytes, Refused> {
+    let collecting = Limited::new(body, limit_bytes).collect();
+    let Ok(collected) = tokio::time::timeout(timeout, collecting).await else {
         return Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n".to_owned()));
     };
-    let bytes = match collected {
-        Ok(collected) => collected.to_bytes(),
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            let why = format!("a body is at most {MAX_BODY_BYTES} bytes; send several\n");
-            return Err((StatusCode::PAYLOAD_TOO_LARGE, why));
+            let why = format!("a body is at most {limit_bytes} bytes\n");
+            Err((StatusCode::PAYLOAD_TOO_LARGE, why))
         }
-        Err(error) => return Err(bad(error.to_string())),
-    };
-    serde_json::from_slice(&bytes).map_err(|error| bad(format!("{error}; write for example {example}")))
+        Err(error) => Err(bad(error.to_string())),
+    }
 }
 
 /// `GET /api/status`.
@@ -289,7 +310,15 @@ struct CacheStatus {
 struct RouteStatus {
     name: String,
     upstream: String,
-    policy: Option<String>,
+    policies: Vec<PolicyStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyStatus {
+    /// `name@version`.
+    policy: String,
+    /// Taken out for a while, since it keeps failing.
+    is_out: bool,
 }
 
 fn is_loopback_name(host: &str) -> bool {

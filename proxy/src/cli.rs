@@ -10,7 +10,10 @@ use clap::{Args, Parser, Subcommand};
 
 mod policy;
 
-pub use policy::{Language, PolicyBench, PolicyBuild, PolicyCommand, PolicyInspect, PolicyNew, PolicyTest};
+pub use policy::{
+    Language, PolicyBench, PolicyBuild, PolicyCommand, PolicyDeploy, PolicyInspect, PolicyNew, PolicyPlace,
+    PolicyTest,
+};
 
 use crate::config::{BadValue, Secret, SecretFileError, Server};
 
@@ -277,6 +280,18 @@ mod tests {
         assert!(test.bless && test.cases == PathBuf::from("cases"));
         assert!(parse("larder policy bench a.wasm --cases c --settings {}").is_err());
         assert!(parse("larder policy new").is_err() && parse("larder policy").is_err());
+    }
+
+    #[test]
+    fn a_policy_is_deployed_to_a_route() {
+        let line = "larder policy deploy a.wasm --route users --name tenant-key";
+        let Ok(Command::Policy { command: PolicyCommand::Deploy(deploy) }) = parse(line) else { panic!() };
+        assert_eq!((deploy.component, deploy.place.route.as_str()), (PathBuf::from("a.wasm"), "users"));
+        assert!(parse("larder policy deploy a.wasm").is_err(), "to which route?");
+        assert!(parse("larder policy rollback --route a&b").unwrap_err().contains("is not a name"));
+        let Ok(Command::Policy { command: PolicyCommand::List(_) }) = parse("larder policy list") else {
+            panic!()
+        };
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub async fn join(
     if followed.waiting() > limit {
         return Err(Error::TooManyWaiters { limit });
     }
-    match ended(&mut followed, plan.routed.upstream().longest_wait()).await {
+    match ended(&mut followed, plan.upstream().longest_wait()).await {
         Some(Ended::Shared(stored)) if selects(plan, request, &stored) => {
             Ok(follow(worker, request, plan, why, &stored).map_or(Turn::LookAgain, Turn::Follow))
         }
@@ -144,7 +144,7 @@ async fn join_variant(
         Ok(permit) => return unless_stored_meanwhile(worker, request, plan, permit),
         Err(followed) => followed,
     };
-    match ended(&mut followed, plan.routed.upstream().longest_wait()).await {
+    match ended(&mut followed, plan.upstream().longest_wait()).await {
         Some(Ended::Shared(stored)) if selects(plan, request, &stored) => {
             follow(worker, request, plan, why, &stored).map_or(Turn::LookAgain, Turn::Follow)
         }

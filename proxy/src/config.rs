@@ -59,6 +59,10 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Never empty; names differ. The first one that matches takes the request.
     pub routes: Vec<Route>,
+    /// Asked before a route's own, in this order.
+    pub policies: Vec<PolicyUse>,
+    /// Where compiled policies are kept over a restart.
+    pub code_cache: Option<PathBuf>,
     pub access_log: bool,
     /// What is allowed but hardly meant, such as a route behind one that takes everything. For the log.
     pub warnings: Vec<String>,
@@ -120,13 +124,16 @@ pub struct Route {
     pub matcher: Matcher,
     /// Index into [`Config::upstreams`].
     pub upstream: usize,
+    /// What a policy may choose in its place; indices as well.
+    pub upstreams: Vec<usize>,
     pub cache: CacheRules,
     pub key: KeyRules,
     pub vary: VaryRules,
     pub tags: Vec<TagTemplate>,
     /// What a connection of a client may switch to; most routes have none.
     pub upgrade: Vec<UpgradeProtocol>,
-    pub policy: Option<PolicyUse>,
+    /// Its own, in this order; those of [`Config::policies`] come before them.
+    pub policies: Vec<PolicyUse>,
 }
 
 /// What tells stored responses of a route apart, besides host and target.
@@ -181,6 +188,8 @@ pub enum OnFault {
     Pass,
     /// It is answered with an error.
     Fail,
+    /// It goes on as if this policy were not there.
+    Default,
 }
 
 impl Config {
@@ -218,6 +227,11 @@ impl Config {
     /// All faults of the text, in the order of their lines.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigFaults> {
         file::check(text, path).map_err(|faults| ConfigFaults::new(path, faults))
+    }
+
+    /// All policies that a route's requests are put to, in their order.
+    pub fn policies_of<'c>(&'c self, route: &'c Route) -> impl Iterator<Item = &'c PolicyUse> {
+        self.policies.iter().chain(&route.policies)
     }
 
     /// What `larder serve --listen ADDR --to URL` runs on: one upstream, one route, every default.
@@ -280,6 +294,7 @@ impl OnFault {
         match self {
             Self::Pass => "pass",
             Self::Fail => "fail",
+            Self::Default => "default",
         }
     }
 }

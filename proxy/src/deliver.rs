@@ -14,7 +14,7 @@ use http::{
         AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, TRAILER, TRANSFER_ENCODING,
     },
 };
-use plugin_host::RequestDecision;
+use plugin_host::Answer;
 
 use crate::{
     body::Body,
@@ -29,7 +29,7 @@ use crate::{
 /// What a request came to.
 pub enum Delivery {
     /// The policy's own answer.
-    Made(RequestDecision),
+    Made(Answer),
     Reused(Reusable),
     Forwarded(Forwarded),
 }
@@ -48,7 +48,7 @@ pub struct Forwarded {
     pub detail: Option<&'static str>,
 }
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 impl Delivery {
     pub fn outcome(&self) -> Outcome {
@@ -62,7 +62,7 @@ impl Delivery {
 
 pub fn response(request: &Request, delivery: Delivery) -> Result<Response<Body>, Error> {
     match delivery {
-        Delivery::Made(decision) => Ok(made(request, decision)),
+        Delivery::Made(answer) => Ok(made(request, answer)),
         Delivery::Reused(reusable) => reused(request, reusable),
         Delivery::Forwarded(forwarded) => Ok(forward(request, forwarded)),
     }
@@ -308,13 +308,8 @@ fn age(age_s: u64) -> HeaderValue {
     HeaderValue::from_str(itoa::Buffer::new().format(age_s)).unwrap_or_else(|_| HeaderValue::from(age_s))
 }
 
-fn made(request: &Request, decision: RequestDecision) -> Response<Body> {
-    let (status, fields, body) = match decision {
-        RequestDecision::Answer { status, fields, body } => (status, fields, body),
-        RequestDecision::LookUp { .. } | RequestDecision::Pass { .. } => {
-            (StatusCode::INTERNAL_SERVER_ERROR, Vec::new(), Bytes::new())
-        }
-    };
+fn made(request: &Request, answer: Answer) -> Response<Body> {
+    let Answer { status, fields, body } = answer;
     let mut map = HeaderMap::with_capacity(fields.len() + 1);
     for (name, value) in fields {
         if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {

@@ -2,6 +2,8 @@
 //!
 //! Steps return the cause; nothing but this file decides a status. Next: `respond.rs`.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 /// Why a request could not be answered as asked.
@@ -43,8 +45,8 @@ pub enum Error {
     BodyTimeout { after_ms: u128 },
     #[error("read body: {0}")]
     Body(#[from] hyper::Error),
-    #[error(transparent)]
-    PolicyFault(#[from] plugin_host::Fault),
+    #[error("policy {0} gave no decision")]
+    PolicyFailed(Arc<str>),
     #[error("larder is at fault: {0}")]
     ProxyInternalError(&'static str),
 }
@@ -55,6 +57,8 @@ pub enum Side {
     Client,
     Upstream,
     Us,
+    /// Whoever wrote the policy.
+    Policy,
 }
 
 impl Error {
@@ -84,7 +88,7 @@ impl Error {
             | Error::ConnectionTimeout { .. }
             | Error::HttpResponseTimeout { .. }
             | Error::BodyTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Error::PolicyFault(_) | Error::ProxyInternalError(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::PolicyFailed(_) | Error::ProxyInternalError(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -119,7 +123,8 @@ impl Error {
             | Error::TooManyWaiters { .. }
             | Error::ProxyLoopDetected
             | Error::BodyTimeout { .. } => Side::Upstream,
-            Error::PolicyFault(_) | Error::ProxyInternalError(_) => Side::Us,
+            Error::PolicyFailed(_) => Side::Policy,
+            Error::ProxyInternalError(_) => Side::Us,
         }
     }
 
@@ -144,7 +149,7 @@ impl Error {
             | Error::BodyTimeout { .. } => "the upstream did not answer in time",
             Error::HttpProtocolError { .. } | Error::BodyEndedEarly => "the upstream's answer was broken",
             Error::Body(_) => "the request body could not be read",
-            Error::PolicyFault(_) => "the policy of this route failed",
+            Error::PolicyFailed(_) => "the policy of this route failed",
             Error::ProxyInternalError(_) => "internal error",
         }
     }

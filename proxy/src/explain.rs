@@ -13,7 +13,7 @@ use caching::{
     vary::select,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use plugin_host::RequestDecision;
+use plugin_host::cases::{request_decision_json, response_decision_json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,10 +22,13 @@ use crate::{
     live::Proxy,
     lookup::{self, Found},
     memory::{Stored, StoredBody},
-    policy::{self, CacheUse, Plan, Ruling},
+    policy::{
+        self, CacheUse, Plan, Ruling,
+        trace::{self, Asked, Came, Trace},
+    },
     request::Request,
     route,
-    store::judge::{Head, Judge, Judged},
+    store::judge::{Head, Judge, Judged, NotKept},
     worker::Worker,
 };
 
@@ -99,22 +102,39 @@ pub fn explain(proxy: &Arc<Proxy>, question: &Question) -> Result<String, String
     let route = routed.route();
     let upstream = &routed.view.live.config.upstreams[route.upstream];
     text.line("route", &format!("{}, matches {}, upstream {}", route.name, route.matcher, upstream.name));
-    match routed.policy() {
-        Some(live) => {
-            let sees = format!("{}, sees {}", live.policy.label(), inputs(live.policy.inputs()));
-            text.line("policy", &sees);
-        }
-        None => text.line("policy", "none"),
+    if routed.chain().is_empty() {
+        text.line("policy", "none");
     }
-    let plan = match policy::decide(&worker, &request, routed).map_err(|error| error.to_string())? {
-        Ruling::Answer(RequestDecision::Answer { status, .. }) => {
-            text.line("verdict", &format!("the policy answers by itself: {status}"));
+    for link in &routed.chain().links {
+        let is_out = link.live.health.breaker.is_open(proxy.clock.now().as_ms());
+        let out = if is_out { "; taken out for a while, since it keeps failing" } else { "" };
+        let policy = &link.live.policy;
+        text.line("policy", &format!("{}, sees {}{out}", policy.label(), inputs(policy.inputs())));
+    }
+    let trace = Trace::default();
+    let ruling = policy::decide_and_tell(&worker, &mut request, routed, Some(&trace));
+    asked(&mut text, &trace);
+    let plan = match ruling {
+        Ok(Ruling::Answer(answer)) => {
+            text.line("verdict", &format!("the policy answers by itself: {}", answer.status));
             return Ok(text.0);
         }
-        Ruling::Answer(_) => return Err("the policy gave an answer that is none".to_owned()),
-        Ruling::Proceed(plan) => plan,
+        Ok(Ruling::Proceed(plan)) => plan,
+        Err(error) => {
+            text.line("verdict", &format!("{}: {error}", error.status()));
+            return Ok(text.0);
+        }
     };
     text.line("verdict", cache_use(plan.cache));
+    if plan.upstream_index() != plan.routed.route().upstream {
+        let upstreams = &plan.routed.view.live.config.upstreams;
+        text.line("upstream", upstreams[plan.upstream_index()].name.as_str());
+    }
+    if let Some(as_written) = &request.as_written
+        && as_written.path_and_query() != request.target.path_and_query()
+    {
+        text.line("forwarded", request.target.path_and_query().as_str());
+    }
     key_parts(&mut text, &plan.key);
     if let Some(response) = &question.response {
         judged(&mut text, &worker, &request, &plan, response)?;
@@ -154,16 +174,49 @@ impl Text {
 }
 
 fn inputs(inputs: &plugin_host::Inputs) -> String {
-    let mut names: Vec<String> = Vec::new();
-    names.extend(inputs.request_fields.iter().map(|name| format!("field {name}")));
-    names.extend(inputs.query_parameters.iter().map(|name| format!("parameter {name}")));
-    names.extend(inputs.cookies.iter().map(|name| format!("cookie {name}")));
-    names.extend(inputs.captures.iter().map(|name| format!("capture {name}")));
-    names.extend(inputs.method.then(|| "the method".to_owned()));
-    names.extend(inputs.path.then(|| "the path".to_owned()));
-    names.extend(inputs.time.then(|| "the time".to_owned()));
-    names.extend(inputs.response_fields.iter().map(|name| format!("response field {name}")));
+    let names = trace::names(inputs);
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+/// Who saw what, and said what to it. Empties the record.
+fn asked(text: &mut Text, trace: &Trace) {
+    for Asked { policy, status, values, came } in trace.take() {
+        let about =
+            status.map_or_else(|| "the request".to_owned(), |status| format!("the response, {status}"));
+        text.line("asked", &format!("{policy}, about {about}"));
+        for (name, value) in values {
+            text.more(&format!("{name}: {}", value.as_deref().unwrap_or("none")));
+        }
+        text.more(&match came {
+            Came::Request(decision) => format!("-> {}", without_secrets(request_decision_json(&decision))),
+            Came::Response(decision) => format!("-> {}", without_secrets(response_decision_json(&decision))),
+            Came::NotText => {
+                "-> not asked: a value is not text, or there twice; nothing is stored".to_owned()
+            }
+            Came::Failed(why, on_fault) => format!("-> {why}; on_fault = \"{on_fault}\""),
+        });
+    }
+}
+
+/// What a policy puts into a field that says who somebody is, is not for others to read.
+fn without_secrets(mut decision: serde_json::Value) -> serde_json::Value {
+    if let serde_json::Value::Array(pair) = &mut decision
+        && let [serde_json::Value::String(name), serde_json::Value::String(value)] = pair.as_mut_slice()
+        && name.parse().is_ok_and(|name| trace::is_secret(&name))
+    {
+        *value = format!("({} bytes)", value.len());
+        return decision;
+    }
+    match decision {
+        serde_json::Value::Array(items) => items.into_iter().map(without_secrets).collect(),
+        serde_json::Value::Object(members) => serde_json::Value::Object(
+            members.into_iter().map(|(name, value)| (name, without_secrets(value))).collect(),
+        ),
+        other @ (serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_)) => other,
+    }
 }
 
 const fn cache_use(cache: CacheUse) -> &'static str {
@@ -179,8 +232,10 @@ const fn cache_use(cache: CacheUse) -> &'static str {
 }
 
 fn key_parts(text: &mut Text, key: &[u8]) {
-    let parts = caching::key::parts(key).map(|part| match part {
-        Some(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+    let parts = caching::key::parts(key).map(|part| match part.map(std::str::from_utf8) {
+        Some(Ok(text)) => format!("{text:?}"),
+        // Of fields that a policy has set.
+        Some(Err(_)) => "a digest".to_owned(),
         None => "absent".to_owned(),
     });
     for (number, part) in parts.enumerate() {
@@ -202,9 +257,12 @@ fn judged(
     let now = worker.proxy.clock.now();
     let mark = worker.proxy.invalidations.begin_fetch();
     let head = Head { status, request_time: now, response_time: now };
-    let judge = Judge::of(worker, request, plan, mark.sequence());
+    let trace = Trace::default();
+    let judge = Judge { trace: Some(&trace), ..Judge::of(worker, request, plan, mark.sequence()) };
     text.line("response", &format!("{status}, as if it came now"));
-    match judge.whole(head, fields(&response.fields)?) {
+    let judged = judge.whole(head, fields(&response.fields)?);
+    asked(text, &trace);
+    match judged {
         Ok(Judged { stored, tags, .. }) => {
             let would = match plan.cache {
                 CacheUse::Use => "yes",
@@ -217,6 +275,9 @@ fn judged(
             text.line("tags", &if tags.is_empty() { "none".to_owned() } else { tags.join(" ") });
             lifetime(text, &stored.facts, &plan.rules());
             text.line("age", &format!("{} s at its arrival", stored.facts.corrected_initial_age.as_s()));
+        }
+        Err(NotKept { failed: Some(error), .. }) => {
+            text.line("stored", &format!("no, and the answer is {}: {error}", error.status()));
         }
         Err(why) => text.line("stored", &format!("no: {}", why.reason)),
     }
@@ -317,7 +378,7 @@ fn standing(text: &mut Text, worker: &Rc<Worker>, request: &Request, plan: &Plan
         }
     };
     if stored.judged_by != plan.routed.policy_generation() {
-        text.more("judged by a policy that is no more: not used");
+        text.more("judged by policies that are no more: judged again when it is next used");
         return;
     }
     let verdict = reuse(&stored.facts, &plan.rules(), plan.demands(request), soft_purged, now);

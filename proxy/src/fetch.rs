@@ -84,7 +84,7 @@ pub async fn send(
         }
     };
     let request_time = worker.proxy.clock.now();
-    let (parts, body) = plan.routed.upstream().send(head, body, request.interim.as_ref()).await?.into_parts();
+    let (parts, body) = plan.upstream().send(head, body, request.interim.as_ref()).await?.into_parts();
     let response_time = worker.proxy.clock.now();
     Ok(Fetched { status: parts.status, fields: parts.headers, body, request_time, response_time })
 }
@@ -131,7 +131,7 @@ fn upstream_head(request: &Request, purpose: &Purpose<'_>) -> Result<UpstreamHea
         Purpose::ForStore => remove_conditions(&mut fields),
         Purpose::ToValidate(stored) => {
             remove_conditions(&mut fields);
-            make_validation_request(&mut fields, &stored.fields);
+            make_validation_request(&mut fields, stored.own_fields());
         }
         Purpose::ToComplete(asking) => {
             remove_conditions(&mut fields);

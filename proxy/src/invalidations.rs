@@ -21,7 +21,7 @@ use std::{
 };
 
 use caching::{
-    key::{host_and_target, is_by_search},
+    key::{has_chosen_query, host_and_target, is_by_search},
     time::Timestamp,
 };
 
@@ -76,6 +76,12 @@ impl Clearance {
     fn soft_purged(&self, at_ms: u64) {
         // Whoever comes second has seen the same purge or a later one.
         let _ = self.soft_since_ms.compare_exchange(0, at_ms.max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// For the same response, judged anew: what was seen of purges still holds.
+    pub fn copied(&self) -> Clearance {
+        let copy = |number: &AtomicU64| AtomicU64::new(number.load(Ordering::Relaxed));
+        Clearance { looked_up_to: copy(&self.looked_up_to), soft_since_ms: copy(&self.soft_since_ms) }
     }
 
     fn validity(&self) -> Validity {
@@ -293,8 +299,10 @@ impl Invalidations {
                         // Where the key has only what matters of a query, every prefix of one may be meant.
                         let may_be_of_query =
                             || prefix.strip_prefix(target).is_some_and(|rest| rest.starts_with(b"?"));
-                        let is_within =
-                            target.starts_with(prefix) || (is_by_search(key) && may_be_of_query());
+                        let is_within = target.starts_with(prefix)
+                            || (is_by_search(key) && may_be_of_query())
+                            || (has_chosen_query(key)
+                                && path_of(prefix) == Some(path_of(target).unwrap_or(target)));
                         host == of_host.as_bytes() && is_within
                     }
                 }
@@ -333,6 +341,11 @@ impl Invalidations {
         shard.cells.retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.allows(Sequence(oldest)));
         shard.sweep_at = (shard.cells.len() * 2).max(FIRST_SWEEP);
     }
+}
+
+/// What stands before a query, if there is one.
+fn path_of(target: &[u8]) -> Option<&[u8]> {
+    target.iter().position(|byte| *byte == b'?').map(|at| &target[..at])
 }
 
 /// A fetch that may end in storing; holds its place in the order.

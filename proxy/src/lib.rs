@@ -5,7 +5,7 @@
 //!   [`route`], [`policy`], [`lookup`], [`coalesce`], [`fetch`], [`store`], [`deliver`]
 //!
 //! What the steps use: [`request`], [`body`], [`arriving`] bodies and their [`pieces`], [`trailers`], [`upgrade`], [`memory`], [`searches`], [`invalidations`], [`upstream`],
-//! [`worker`] (one thread's things), [`live`] (what all threads share). Around them: [`config`], [`reload`],
+//! [`worker`] (one thread's things), [`live`] (what all threads share). Around them: [`config`], [`reload`], [`deploy`],
 //! [`admin`], [`explain`], [`observe`], [`error`] and [`respond`], [`clock`], [`cli`], [`policy_tools`]. The rules of HTTP caching are in the
 //! crate `caching`, the policies' sandbox in the crate `plugin_host`.
 
@@ -34,6 +34,7 @@ pub mod live;
 
 pub mod config;
 pub mod reload;
+pub mod deploy;
 pub mod admin;
 pub mod explain;
 pub mod observe;

@@ -16,6 +16,7 @@ use crate::{
     observe::{Forward, Outcome},
     policy::{CacheUse, Plan},
     request::Request,
+    store::judge::Judge,
     worker::Worker,
 };
 
@@ -67,9 +68,11 @@ pub fn judge(worker: &Worker, request: &Request, plan: &Plan, stored: &Arc<Store
         Validity::SoftPurged(since) => Some(since),
         Validity::Purged => return Found::Forward { why: Forward::Miss, stale: None },
     };
-    // Judged by a policy that is no more: it is as if it were not there.
     if stored.judged_by != plan.routed.policy_generation() {
-        return Found::Forward { why: Forward::Miss, stale: None };
+        return match judged_again(worker, request, plan, stored) {
+            Some(stored) => judge(worker, request, plan, &stored),
+            None => Found::Forward { why: Forward::Miss, stale: None },
+        };
     }
     let (rules, now) = (plan.rules(), worker.proxy.clock.now());
     let (standing, outcome) = match reuse(&stored.facts, &rules, plan.demands(request), soft_purged, now) {
@@ -98,4 +101,33 @@ pub fn judge(worker: &Worker, request: &Request, plan: &Plan, stored: &Arc<Store
         wants_refresh,
         reader: None,
     })
+}
+
+/// A stored response that policies have judged which are no more, judged by those of now. `None`: they do not want it, and it
+/// is gone; or its body still arrives, and whoever brings it goes by the old ones.
+#[cold]
+fn judged_again(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    stored: &Arc<Stored>,
+) -> Option<Arc<Stored>> {
+    if matches!(stored.body, StoredBody::Arriving(_)) {
+        return None;
+    }
+    match Judge::of(worker, request, plan, stored.filled).again(stored) {
+        Ok(again) => {
+            let again = Arc::new(again);
+            if !worker.is_aside {
+                worker.proxy.memory.replace(&plan.key, stored, &again, &worker.proxy.invalidations);
+            }
+            Some(again)
+        }
+        Err(why) => {
+            if !why.lies_in_the_request && !worker.is_aside {
+                worker.proxy.memory.remove(&plan.key, stored);
+            }
+            None
+        }
+    }
 }

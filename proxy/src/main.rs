@@ -13,7 +13,7 @@ use http::Method;
 use larder::{
     accept::Workers,
     admin::{self, AdminService, PurgeRequest, client},
-    cli::{Admin, Cli, Command, Explain, PolicyCommand, Purge, PurgeTargets, Serve},
+    cli::{Admin, Cli, Command, Explain, PolicyCommand, PolicyPlace, Purge, PurgeTargets, Serve},
     clock::Clock,
     config::Config,
     explain::{self, Answer, Question},
@@ -74,14 +74,20 @@ fn load(wanted: &Serve) -> Result<(Config, Option<PathBuf>), Exit> {
     loaded.map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, faults.to_string()))
 }
 
-fn engine() -> Result<Engine, Exit> {
-    Engine::new(Limits::default()).map_err(|error| Exit::failed(&error))
+/// `code_cache`: where compiled policies are kept.
+fn engine(code_cache: Option<&Path>) -> Result<Engine, Exit> {
+    let engine = Engine::new(Limits::default()).map_err(|error| Exit::failed(&error))?;
+    match code_cache {
+        Some(folder) => engine.with_code_cache(folder).map_err(|error| Exit::failed(&error)),
+        None => Ok(engine),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the answer to the command")]
 fn check(file: &Path) -> Result<(), Exit> {
     let config = Config::load(file).map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, faults.to_string()))?;
-    live::check(&config, file, &engine()?).map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
+    live::check(&config, file, &engine(None)?)
+        .map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
     for warning in &config.warnings {
         println!("warning: {warning}");
     }
@@ -108,7 +114,8 @@ fn serve(wanted: &Serve) -> Result<(), Exit> {
         tracing::warn!("{warning}");
     }
     let name = file.clone().unwrap_or_else(|| PathBuf::from("(command line)"));
-    let proxy = Proxy::new(config, &name, Clock::System, engine()?)
+    let engine = engine(config.code_cache.as_deref())?;
+    let proxy = Proxy::new(config, &name, Clock::System, engine)
         .map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
     let proxy = Arc::new(proxy);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -207,7 +214,7 @@ fn explain(wanted: &Explain) -> Result<(), Exit> {
     }
     let path = &wanted.file.config;
     let config = Config::load(path).map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, faults.to_string()))?;
-    let proxy = Proxy::new(config, path, Clock::System, engine()?)
+    let proxy = Proxy::new(config, path, Clock::System, engine(None)?)
         .map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
     print!("{}", explain::explain(&Arc::new(proxy), &question).map_err(failed)?);
     Ok(())
@@ -225,13 +232,28 @@ fn policy(wanted: &PolicyCommand) -> Result<(), Exit> {
             Ok(false) => return Err(Exit(1, format!("{}: not as expected", wanted.file.display()))),
             Err(error) => Err(error),
         },
+        PolicyCommand::Deploy(wanted) => {
+            let wasm = live::read_component(&wanted.component)
+                .map_err(|error| Exit(1, format!("{}: {error}", wanted.component.display())))?;
+            return call(&wanted.place.admin, Method::POST, &at(admin::DEPLOY, &wanted.place), wasm);
+        }
+        PolicyCommand::Rollback(place) => {
+            return call(&place.admin, Method::POST, &at(admin::ROLL_BACK, place), Vec::new());
+        }
+        PolicyCommand::List(admin) => return call(admin, Method::GET, "/api/policies", Vec::new()),
     };
     done.map_err(|error| Exit::failed(&error))
 }
 
+/// The path of a call about the policy in this place.
+fn at(path: &str, place: &PolicyPlace) -> String {
+    let name = place.name.as_ref().map(|name| format!("&name={}", name.as_str())).unwrap_or_default();
+    format!("{path}?route={}{name}", place.route.as_str())
+}
+
 /// Asks a running proxy, and prints what it says.
 #[expect(clippy::print_stdout, reason = "the answer to the command")]
-fn call(admin: &Admin, method: Method, path: &'static str, body: Vec<u8>) -> Result<(), Exit> {
+fn call(admin: &Admin, method: Method, path: &str, body: Vec<u8>) -> Result<(), Exit> {
     let token = admin.token().map_err(|error| Exit::failed(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

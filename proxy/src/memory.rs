@@ -42,6 +42,9 @@ pub struct Stored {
     pub fields: HeaderMap,
     /// What the upstream said to this cache alone: clients do not get it, a validation looks at it again.
     pub internal: Option<Box<HeaderMap>>,
+    /// The fields as the upstream sent them, if a policy has changed any: these are what a 304 is about, and what other
+    /// policies judge.
+    pub own: Option<Arc<HeaderMap>>,
     pub body: StoredBody,
     pub facts: Facts,
     pub selecting: SelectingFields,
@@ -80,6 +83,7 @@ impl Stored {
             status: self.status,
             fields: self.fields.clone(),
             internal: self.internal.clone(),
+            own: self.own.clone(),
             body,
             facts: self.facts,
             selecting: self.selecting.clone(),
@@ -98,8 +102,14 @@ impl Stored {
         cells.into()
     }
 
+    /// The fields as the upstream sent them, as far as clients get them.
+    pub fn own_fields(&self) -> &HeaderMap {
+        self.own.as_deref().unwrap_or(&self.fields)
+    }
+
     fn weight(&self) -> usize {
-        let fields = self.fields.iter().chain(self.internal.iter().flat_map(|internal| internal.iter()));
+        let apart = self.internal.iter().map(|internal| &**internal).chain(self.own.as_deref());
+        let fields = self.fields.iter().chain(apart.flat_map(HeaderMap::iter));
         let fields: usize =
             fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES).sum();
         let body = match &self.body {
@@ -250,6 +260,18 @@ impl Memory {
         variants.sort_by_key(|stored| std::cmp::Reverse(stored.facts.generated()));
         let variants: Variants = variants.into();
         self.cache.insert(CacheKey::copied_from(key), variants);
+    }
+
+    /// Puts the same response, judged anew, in the place of one; nothing happens if that has left meanwhile. A purge of either
+    /// wins.
+    pub fn replace(&self, key: &[u8], old: &Arc<Stored>, new: &Arc<Stored>, invalidations: &Invalidations) {
+        let _replacing = self.replacing(key);
+        let Some(known) = self.cache.peek(&KeyRef(key)) else { return };
+        if !known.iter().any(|other| Arc::ptr_eq(other, old)) || !new.is_valid(invalidations, key) {
+            return;
+        }
+        let put = |other: &Arc<Stored>| Arc::clone(if Arc::ptr_eq(other, old) { new } else { other });
+        self.cache.insert(CacheKey::copied_from(key), known.iter().map(put).collect());
     }
 
     /// Takes one response away, unless another one has taken its place.

@@ -5,7 +5,7 @@
 
 pub mod metrics;
 
-pub use metrics::{RouteMetrics, WorkerMetrics};
+pub use metrics::{PolicyMetrics, RouteMetrics, WorkerMetrics};
 
 /// Why a request went to the upstream: the tokens of RFC 9211 section 2.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

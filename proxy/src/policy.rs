@@ -1,9 +1,11 @@
 //! What the route and its policy make of a request: answer now, go past the cache, or a plan with a cache key.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, atomic::Ordering},
-};
+mod asking;
+pub mod response;
+mod row;
+pub mod trace;
+
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use caching::{
     directives::RequestDirectives,
@@ -17,15 +19,19 @@ use http::{
     HeaderMap, HeaderName, Method,
     header::{COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
 };
-use plugin_host::{Inputs, RequestDecision, ResponseDecision, StoreDecision};
+use plugin_host::Answer;
+
+use row::Asking;
+pub use row::Row;
+use trace::Trace;
 
 use crate::{
-    config::OnFault, error::Error, observe::Forward, request::Request, route::Routed, worker::Worker,
+    error::Error, observe::Forward, request::Request, route::Routed, upstream::Upstream, worker::Worker,
 };
 
 /// What is to be done with a request.
 pub enum Ruling {
-    Answer(RequestDecision),
+    Answer(Answer),
     Proceed(Plan),
 }
 
@@ -38,8 +44,10 @@ pub struct Plan {
     /// The rule for the query by which the key was written.
     pub search: Option<Arc<NoVarySearch>>,
     pub cache: CacheUse,
-    /// From the policy.
-    pub tags: Vec<Box<str>>,
+    /// Index into the upstreams of the configuration.
+    upstream: usize,
+    /// What the policies made of it.
+    pub row: Row,
 }
 
 /// Whether the cache has a part in this request.
@@ -75,6 +83,14 @@ impl Plan {
         }
     }
 
+    pub fn upstream_index(&self) -> usize {
+        self.upstream
+    }
+
+    pub fn upstream(&self) -> &Rc<Upstream> {
+        self.routed.upstream(self.upstream)
+    }
+
     /// What the request asks of a stored response, if the route lets it.
     pub fn demands(&self, request: &Request) -> Demands {
         if self.routed.route().cache.honours_requests {
@@ -94,8 +110,23 @@ impl Plan {
     }
 }
 
-/// Asks the route's policy, if there is one, and writes the cache key.
-pub fn decide(worker: &Worker, request: &Request, routed: Routed) -> Result<Ruling, Error> {
+/// Asks the route's policies, if there are any, applies what they change of the request, and writes the cache key.
+pub fn decide(worker: &Worker, request: &mut Request, routed: Routed) -> Result<Ruling, Error> {
+    decide_and_tell(worker, request, routed, None)
+}
+
+/// The same, with a record of who said what.
+pub fn decide_and_tell(
+    worker: &Worker,
+    request: &mut Request,
+    routed: Routed,
+    trace: Option<&Trace>,
+) -> Result<Ruling, Error> {
+    let row = match row::ask(worker, request, &routed, trace)? {
+        Asking::Answer(answer) => return Ok(Ruling::Answer(answer)),
+        Asking::GoOn(row) => row,
+    };
+    let request = &*request;
     let mut cache = cache_use(request, &routed);
     let mut buffer = worker.take_key_buffer();
     let search = worker.proxy.searches.rule(&request.target);
@@ -105,17 +136,12 @@ pub fn decide(worker: &Worker, request: &Request, routed: Routed) -> Result<Ruli
     if !write_configured_parts(&mut key, request, &routed) {
         cache = CacheUse::No(Forward::Bypass);
     }
-    let mut tags = Vec::new();
-    match ask_about_request(worker, request, &routed)? {
-        None => (),
-        Some(RequestDecision::LookUp { key_parts, tags: named }) => {
-            key_parts.iter().for_each(|part| key.part(part.as_bytes()));
-            tags = named;
-        }
-        Some(RequestDecision::Pass { .. }) => cache = CacheUse::No(Forward::Bypass),
-        Some(answer @ RequestDecision::Answer { .. }) => return Ok(Ruling::Answer(answer)),
+    row.write_parts(request, &routed, &mut key);
+    if row.passes() {
+        cache = CacheUse::No(Forward::Bypass);
     }
-    Ok(Ruling::Proceed(Plan { routed, key: buffer, target_end, search, cache, tags }))
+    let upstream = row.upstream().unwrap_or(routed.route().upstream);
+    Ok(Ruling::Proceed(Plan { routed, key: buffer, target_end, search, cache, upstream, row }))
 }
 
 /// Whether the content of this request is a part of its key, and has to be read before it is looked up.
@@ -210,125 +236,6 @@ fn cache_use(request: &Request, routed: &Routed) -> CacheUse {
     }
 }
 
-/// `None`: the route has no policy for requests.
-fn ask_about_request(
-    worker: &Worker,
-    request: &Request,
-    routed: &Routed,
-) -> Result<Option<RequestDecision>, Error> {
-    let Some(live) = routed.policy().filter(|live| live.policy.decides_requests()) else { return Ok(None) };
-    routed.metrics().policy_calls.fetch_add(1, Ordering::Relaxed);
-    let Some(values) = Values::of_request(worker, request, routed, live.policy.inputs()) else {
-        // What cannot be told apart as text must not share a key.
-        return Ok(Some(RequestDecision::Pass { reason: "an input is not text".into() }));
-    };
-    match worker.instances.borrow_mut().on_request(&live.policy, &values.as_slices()) {
-        Ok(decision) => Ok(Some(decision)),
-        Err(fault) => {
-            count_fault(routed, &fault);
-            match on_fault(routed) {
-                OnFault::Pass => Ok(Some(RequestDecision::Pass { reason: "policy fault".into() })),
-                OnFault::Fail => Err(fault.into()),
-            }
-        }
-    }
-}
-
-/// Why a response is not stored whose request, or which itself, has an input that is not text.
-pub const BAD_INPUT: &str = "input";
-
-/// What the policy says of a response; `Err` holds why it is not to be stored.
-pub fn judge_response(
-    worker: &Worker,
-    request: &Request,
-    plan: &Plan,
-    status: u16,
-    fields: &HeaderMap,
-) -> Result<StoreDecision, &'static str> {
-    let routed = &plan.routed;
-    let Some(live) = routed.policy().filter(|live| live.policy.decides_responses()) else {
-        return Ok(StoreDecision::default());
-    };
-    routed.metrics().policy_calls.fetch_add(1, Ordering::Relaxed);
-    let inputs = live.policy.inputs();
-    let Some(values) = Values::of_request(worker, request, routed, inputs) else { return Err(BAD_INPUT) };
-    let Some(response) = inputs.response_fields.iter().map(|name| field(fields, name)).collect() else {
-        return Err(BAD_INPUT);
-    };
-    let response = Values(response);
-    let decided = worker.instances.borrow_mut().on_response(
-        &live.policy,
-        status,
-        &values.as_slices(),
-        &response.as_slices(),
-    );
-    match decided {
-        Ok(ResponseDecision::Store(decision)) => Ok(decision),
-        Ok(ResponseDecision::DoNotStore { .. }) => Err("policy"),
-        // The response itself is good, so the client gets it, whatever `on_fault` says of requests.
-        Err(fault) => {
-            count_fault(routed, &fault);
-            Err("policy-fault")
-        }
-    }
-}
-
-fn on_fault(routed: &Routed) -> OnFault {
-    routed.route().policy.as_ref().map_or(OnFault::Pass, |policy| policy.on_fault)
-}
-
-fn count_fault(routed: &Routed, fault: &plugin_host::Fault) {
-    let before = routed.metrics().policy_faults.fetch_add(1, Ordering::Relaxed);
-    // The first of a worker and then ever fewer: a policy that always faults must not fill the disk.
-    if before.is_power_of_two() || before == 0 {
-        tracing::error!(route.name = routed.route().name.as_str(), faults = before + 1, "{fault}");
-    }
-}
-
-/// The values of a policy's declared inputs, in the declared order.
-struct Values<'r>(Vec<Option<Cow<'r, str>>>);
-
-impl<'r> Values<'r> {
-    /// `None`: one of them is not text.
-    fn of_request(
-        worker: &Worker,
-        request: &'r Request,
-        routed: &'r Routed,
-        inputs: &Inputs,
-    ) -> Option<Values<'r>> {
-        let mut values = Vec::with_capacity(8);
-        for name in &inputs.request_fields {
-            values.push(field(&request.fields, name)?);
-        }
-        for name in &inputs.query_parameters {
-            values.push(query_parameter(request.target.query(), name).map(Cow::Borrowed));
-        }
-        for name in &inputs.cookies {
-            values.push(cookie(&request.fields, name)?.map(Cow::Borrowed));
-        }
-        if !inputs.captures.is_empty() {
-            let captures = routed.captures(request);
-            for name in &inputs.captures {
-                values.push(captures.as_ref().and_then(|all| all.get(name)).map(Cow::Borrowed));
-            }
-        }
-        if inputs.method {
-            values.push(Some(Cow::Borrowed(request.method.as_str())));
-        }
-        if inputs.path {
-            values.push(Some(Cow::Borrowed(request.target.path())));
-        }
-        if inputs.time {
-            values.push(Some(Cow::Owned(worker.proxy.clock.now().as_s().to_string())));
-        }
-        Some(Values(values))
-    }
-
-    fn as_slices(&self) -> Vec<Option<&str>> {
-        self.0.iter().map(Option::as_deref).collect()
-    }
-}
-
 /// All lines of a field as one value, so that a policy sees what the upstream sees. The outer `None`: not text.
 fn field<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Option<Option<Cow<'f, str>>> {
     let mut lines = fields.get_all(name).iter();
@@ -340,14 +247,6 @@ fn field<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Option<Option<Cow<'f, 
         value.push_str(std::str::from_utf8(line.as_bytes()).ok()?);
     }
     Some(Some(value))
-}
-
-/// The first value of a parameter, as it is written.
-fn query_parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
-    query?.split('&').find_map(|pair| match pair.split_once('=') {
-        Some((key, value)) => (key == name).then_some(value),
-        None => (pair == name).then_some(""),
-    })
 }
 
 /// The cookie of a name (RFC 6265 section 4.2). The outer `None`: not text, or not to be told apart: where it is there twice, or

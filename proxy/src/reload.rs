@@ -4,13 +4,13 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
 use crate::{
     config::{Config, ConfigFaults},
-    live::{Live, PrepareError, Proxy},
+    live::{Instead, Live, PrepareError, Prepared, Proxy},
 };
 
 /// How often the files are looked at. Their names and dates are compared, nothing is read; this also sees what
@@ -23,6 +23,8 @@ pub struct Reloader {
     file: Option<PathBuf>,
     /// Held while reloading, so that reloads happen one after the other. Compiling takes long: nobody else waits for it.
     reloading: Mutex<()>,
+    /// Held while a component is received: they are large, and one at a time is enough.
+    pub deploying: tokio::sync::Mutex<()>,
     /// Held for moments only.
     last: Mutex<Last>,
 }
@@ -42,6 +44,11 @@ struct Print {
     modified: Option<SystemTime>,
     size_bytes: u64,
     inode: u64,
+}
+
+/// The right to replace what serves.
+pub(crate) struct Turn<'r> {
+    _held: MutexGuard<'r, ()>,
 }
 
 /// What a reload did.
@@ -77,7 +84,13 @@ impl Reloader {
             last.watched = watched(file, &proxy.live().config);
             last.seen = prints(&last.watched);
         }
-        Reloader { proxy, file, reloading: Mutex::default(), last: Mutex::new(last) }
+        Reloader {
+            proxy,
+            file,
+            reloading: Mutex::default(),
+            deploying: Default::default(),
+            last: Mutex::new(last),
+        }
     }
 
     pub fn file(&self) -> Option<&Path> {
@@ -91,9 +104,20 @@ impl Reloader {
 
     /// Takes as long as compiling the policies does: call it where blocking is allowed.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.replace();
-        match &result {
+        let turn = self.turn();
+        let result = self.replace(&turn);
+        self.note(&result);
+        result
+    }
+
+    /// Held by whoever replaces what serves.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn { _held: self.reloading.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// For the log, and for who asks later.
+    fn note(&self, result: &Result<Reloaded, ReloadError>) {
+        match result {
             Ok(reloaded) => {
                 self.lock().failure = None;
                 tracing::info!(generation = reloaded.generation, changes = ?reloaded.changes, "configuration reloaded");
@@ -107,10 +131,20 @@ impl Reloader {
                 tracing::error!("the configuration was refused, the old one goes on serving:\n{error}");
             }
         }
-        result
     }
 
-    fn replace(&self) -> Result<Reloaded, ReloadError> {
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    fn replace(&self, turn: &Turn<'_>) -> Result<Reloaded, ReloadError> {
+        let config = self.read(turn)?;
+        let prepared = self.prepare(config, None)?;
+        Ok(self.swap_in(turn, prepared))
+    }
+
+    /// The configuration as its file has it now.
+    pub(crate) fn read(&self, _turn: &Turn<'_>) -> Result<Config, ReloadError> {
         let file = self.file.as_deref().ok_or(ReloadError::NoFile)?;
         self.look_at_what_is_watched();
         let config = Config::load(file)?;
@@ -124,21 +158,35 @@ impl Reloader {
                 *first = file_as_read;
             }
         }
-        let old = self.proxy.live();
-        let mut changes = old.config.describe_changes(&config);
-        let needs_restart = old.config.needs_restart(&config);
-        let warnings = config.warnings.clone();
-        let new = self.proxy.replace(config, file).map_err(ReloadError::Prepare)?;
-        changes.extend(new_components(&old, &new));
-        Ok(Reloaded { generation: new.generation, changes, needs_restart, warnings })
+        Ok(config)
     }
 
-    fn look_at_what_is_watched(&self) {
+    pub(crate) fn prepare(
+        &self,
+        config: Config,
+        instead: Option<Instead<'_>>,
+    ) -> Result<Prepared, ReloadError> {
+        let file = self.file.as_deref().ok_or(ReloadError::NoFile)?;
+        self.proxy.prepare(config, file, instead).map_err(ReloadError::Prepare)
+    }
+
+    pub(crate) fn swap_in(&self, _turn: &Turn<'_>, prepared: Prepared) -> Reloaded {
+        let old = self.proxy.live();
+        let mut changes = old.config.describe_changes(&prepared.config);
+        let needs_restart = old.config.needs_restart(&prepared.config);
+        let warnings = prepared.config.warnings.clone();
+        let new = self.proxy.swap_in(prepared);
+        changes.extend(new_components(&old, &new));
+        Reloaded { generation: new.generation, changes, needs_restart, warnings }
+    }
+
+    /// From here on only what changes later is a change.
+    pub(crate) fn look_at_what_is_watched(&self) {
         let mut last = self.lock();
         last.seen = prints(&last.watched);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Last> {
+    fn lock(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -171,24 +219,25 @@ impl Reloader {
 
 /// Routes whose component is another one, although the configuration names the same file.
 fn new_components(old: &Live, new: &Live) -> Vec<String> {
-    let policy_of = |name: &str| {
-        let at = old.config.routes.iter().position(|route| route.name.as_str() == name)?;
-        old.policies[at].as_ref().zip(old.config.routes[at].policy.as_ref())
-    };
-    let changed = new.config.routes.iter().zip(&new.policies).filter_map(|(route, policy)| {
-        let (now, wanted) = policy.as_ref().zip(route.policy.as_ref())?;
-        let (before, was) = policy_of(route.name.as_str())?;
-        let is_same_text = was.component == wanted.component && was.settings == wanted.settings;
-        (is_same_text && before.generation != now.generation)
-            .then(|| format!("route \"{}\": new component {}", route.name.as_str(), now.policy.label()))
-    });
-    changed.collect()
+    let mut changed = Vec::new();
+    for (route, chain) in new.config.routes.iter().zip(&new.chains) {
+        let Some(at) = old.config.routes.iter().position(|other| other.name == route.name) else { continue };
+        let uses = old.config.policies_of(&old.config.routes[at]).zip(new.config.policies_of(route));
+        for ((was, wanted), (before, now)) in uses.zip(old.chains[at].links.iter().zip(&chain.links)) {
+            let is_same_text = was.component == wanted.component && was.settings == wanted.settings;
+            if is_same_text && before.live.generation != now.live.generation {
+                let label = now.live.policy.label();
+                changed.push(format!("route \"{}\": new component {label}", route.name.as_str()));
+            }
+        }
+    }
+    changed
 }
 
 /// The file, then the components that it names.
 fn watched(file: &Path, config: &Config) -> Vec<PathBuf> {
-    let components = config.routes.iter().filter_map(|route| Some(route.policy.as_ref()?.component.clone()));
-    std::iter::once(file.to_owned()).chain(components).collect()
+    let uses = config.policies.iter().chain(config.routes.iter().flat_map(|route| &route.policies));
+    std::iter::once(file.to_owned()).chain(uses.map(|policy| policy.component.clone())).collect()
 }
 
 fn prints(files: &[PathBuf]) -> Vec<Option<Print>> {

@@ -31,6 +31,8 @@ use crate::{
 pub struct Request {
     pub method: Method,
     pub target: Target,
+    /// The target as its client wrote it, if a policy has a say in the query: other queries may then have the same response.
+    pub as_written: Option<Target>,
     /// Without what concerns the client's connection and what a client has no say in: policies, `Vary` and the
     /// upstream all see the same fields. A field that chose a stored response is one that its upstream saw.
     pub fields: HeaderMap,
@@ -123,6 +125,7 @@ impl Request {
         Ok(Request {
             method: parts.method,
             target,
+            as_written: None,
             fields,
             named,
             client,
@@ -159,6 +162,7 @@ impl Request {
         Ok(Request {
             method,
             target,
+            as_written: None,
             named: Named::of(&fields),
             fields,
             client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
@@ -170,6 +174,16 @@ impl Request {
             content: is_key.then_some(content),
             body: Cell::new(None),
         })
+    }
+
+    /// Puts another query in the place of its own; with `None` it stays. From now on it is known that one may be put there.
+    pub fn change_query(&mut self, query: Option<&str>) {
+        if self.as_written.is_none() {
+            self.as_written = Some(self.target.clone());
+        }
+        if let Some(query) = query {
+            self.target.set_query(query);
+        }
     }
 
     /// The body: once, or as often as it is needed if all of it was read.
@@ -236,6 +250,7 @@ impl Request {
         Request {
             method: if is_query { self.method.clone() } else { Method::GET },
             target: self.target.clone(),
+            as_written: self.as_written.clone(),
             fields: self.fields.clone(),
             named: self.named,
             client: self.client,
@@ -408,9 +423,14 @@ impl Target {
 
     /// Brings the query into the form in which it is looked up and sent on.
     pub fn normalise_query(&mut self, rules: &QueryRules) {
-        let Some(normal) = self.query().and_then(|query| normalised(query, rules)) else { return };
+        if let Some(normal) = self.query().and_then(|query| normalised(query, rules)) {
+            self.set_query(&normal);
+        }
+    }
+
+    fn set_query(&mut self, query: &str) {
         let path = self.path();
-        let target = if normal.is_empty() { path.to_owned() } else { format!("{path}?{normal}") };
+        let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         // Parts of what was valid before, in another order.
         if let Ok(target) = target.parse() {
             self.path_and_query = target;

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use crate::{
     config::{Captures, Route},
     error::Error,
-    live::LivePolicy,
-    observe::RouteMetrics,
+    live::Chain,
+    observe::{PolicyMetrics, RouteMetrics},
     request::Request,
     upstream::Upstream,
     worker::{View, Worker},
@@ -38,13 +38,18 @@ impl Routed {
         &self.view.live.config.routes[self.index]
     }
 
-    pub fn policy(&self) -> Option<&LivePolicy> {
-        self.view.live.policies[self.index].as_ref()
+    pub fn chain(&self) -> &Chain {
+        &self.view.live.chains[self.index]
     }
 
-    /// The number of the policy that judges here; 0 without one.
+    /// The number of the row of policies that judges here; 0 without one.
     pub fn policy_generation(&self) -> u64 {
-        self.policy().map_or(0, |live| live.generation)
+        self.chain().generation
+    }
+
+    /// What is counted of each of them.
+    pub fn policy_metrics(&self, at: usize) -> &PolicyMetrics {
+        &self.view.policies[self.index][at]
     }
 
     pub fn metrics(&self) -> &RouteMetrics {
@@ -55,8 +60,16 @@ impl Routed {
         self.index
     }
 
-    pub fn upstream(&self) -> &Rc<Upstream> {
-        &self.view.upstreams[self.route().upstream]
+    /// The upstream of this index in the configuration.
+    pub fn upstream(&self, index: usize) -> &Rc<Upstream> {
+        &self.view.upstreams[index]
+    }
+
+    /// The upstream of a name, if policies may choose it here.
+    pub fn offered_upstream(&self, name: &str) -> Option<usize> {
+        let route = self.route();
+        let is_it = |index: &usize| self.view.live.config.upstreams[*index].name.as_str() == name;
+        std::iter::once(route.upstream).chain(route.upstreams.iter().copied()).find(is_it)
     }
 
     pub fn captures<'r>(&'r self, request: &'r Request) -> Option<Captures<'r>> {

@@ -90,7 +90,7 @@ fn begin(worker: &Rc<Worker>, request: http::Request<Incoming>, client: IpAddr, 
     let step = if policy::content_is_key(&request, &routed) {
         Ok(Step::ReadContent(routed))
     } else {
-        decide(worker, &request, routed)
+        decide(worker, &mut request, routed)
     };
     match step {
         Ok(Step::Delivered(delivery)) => Serving::Answered(Some(account.close(&request, Ok(delivery)))),
@@ -138,7 +138,7 @@ async fn answer(worker: &Rc<Worker>, request: &mut Request, mut step: Step) -> R
     }
 }
 
-fn decide(worker: &Rc<Worker>, request: &Request, routed: Routed) -> Result<Step, Error> {
+fn decide(worker: &Rc<Worker>, request: &mut Request, routed: Routed) -> Result<Step, Error> {
     let plan = match policy::decide(worker, request, routed)? {
         Ruling::Answer(made) => return Ok(Step::Delivered(Delivery::Made(made))),
         Ruling::Proceed(plan) => plan,
@@ -215,6 +215,8 @@ fn failed(error: &Error, request: &Request) -> Response<Body> {
         Side::Client => tracing::debug!("{error}"),
         Side::Upstream => tracing::warn!("{error}"),
         Side::Us => tracing::error!("{error}"),
+        // Once for each kind, where it came up.
+        Side::Policy => tracing::debug!("{error}"),
     }
     respond::to_error(error, &request.method)
 }

@@ -45,7 +45,7 @@ pub mod judge;
 mod receive;
 mod unsafe_request;
 
-use judge::{Judge, Judged, NotKept, with_date};
+use judge::{Judge, Judged, NotKept, with_date, with_internal};
 use receive::receive;
 use unsafe_request::InvalidateUnlessRefused;
 
@@ -113,13 +113,22 @@ async fn pass(
             return Err(error);
         }
     };
-    let kept = match plan.cache {
+    let judged = match plan.cache {
         CacheUse::Part => judged_part(worker, request, &plan, &permit, &fetched),
         // Not where its route or its policy has it go past the cache.
         CacheUse::No(Forward::Method) if request.method == Method::POST => {
             judged_post(worker, request, &plan, &permit, &fetched)
         }
-        CacheUse::Use | CacheUse::Head | CacheUse::LookUpOnly | CacheUse::No(_) => None,
+        CacheUse::Use | CacheUse::Head | CacheUse::LookUpOnly | CacheUse::No(_) => {
+            Err(Judge::of(worker, request, &plan, permit.began()).passed_on(fetched.head(), &fetched.fields))
+        }
+    };
+    let (kept, not_kept) = match judged {
+        Ok(mut kept) => {
+            let changed = kept.changed.take().map(Box::new);
+            (Some(kept), NotKept { changed, ..NotKept::default() })
+        }
+        Err(not_kept) => (None, not_kept),
     };
     let kept = match (kept, invalidation) {
         (Some(kept), Some(invalidation)) => invalidation.answered_and_kept(kept, &fetched, permit.began()),
@@ -132,10 +141,21 @@ async fn pass(
     match kept {
         Some(kept) => {
             let kept = learnt(worker, request, kept);
-            Ok(keep_and_pass(worker, plan, permit, kept, fetched))
+            Ok(keep_and_pass(worker, plan, permit, kept, with_changes(fetched, not_kept)?))
         }
-        None => Ok(passed_on(&permit, fetched, None)),
+        None => Ok(passed_on(&permit, with_changes(fetched, not_kept)?, None)),
     }
+}
+
+/// What is passed on, as policies would have it.
+fn with_changes(mut fetched: Fetched, not_kept: NotKept) -> Result<Fetched, Error> {
+    if let Some(error) = not_kept.failed {
+        return Err(*error);
+    }
+    if let Some(changed) = not_kept.changed {
+        fetched.fields = *changed;
+    }
+    Ok(fetched)
 }
 
 /// HEAD where a response to GET is stored and may not be reused as it is.
@@ -151,9 +171,9 @@ async fn head(
         Err(error) => return stale_if_error(worker, plan, stale).ok_or(error),
     };
     let get = request.for_everybody();
-    match validated(fetched.status, &fetched.fields, &stale.fields) {
+    match validated(fetched.status, &fetched.fields, stale.own_fields()) {
         Validated::NotModified => {
-            return Ok(freshen(worker, &get, plan, permit, stale, &fetched));
+            return freshen(worker, &get, plan, permit, stale, &fetched);
         }
         Validated::Error => {
             if let Some(delivery) = stale_if_error(worker, plan, stale) {
@@ -165,10 +185,10 @@ async fn head(
             let verdict = if request.fields.contains_key(AUTHORIZATION) {
                 HeadVerdict::Ignore
             } else {
-                freshened_by_head(&stale.fields, stale.body.length(), fetched.status, &fetched.fields)
+                freshened_by_head(stale.own_fields(), stale.body.length(), fetched.status, &fetched.fields)
             };
             match verdict {
-                HeadVerdict::Freshen => drop(freshen(worker, &get, plan, permit, stale, &fetched)),
+                HeadVerdict::Freshen => drop(freshen(worker, &get, plan, permit, stale, &fetched)?),
                 HeadVerdict::Ignore => (),
                 HeadVerdict::Invalidate => worker.proxy.memory.remove(&plan.key, stale),
             }
@@ -177,10 +197,23 @@ async fn head(
         Validated::Mismatch => {
             worker.proxy.memory.remove(&plan.key, stale);
             let fetched = fetch::send(worker, request, plan, Purpose::ForStore).await?;
-            return Ok(passed_on(permit, fetched, None));
+            return Ok(passed_on(permit, as_policies_have_it(worker, request, plan, permit, fetched)?, None));
         }
     }
-    Ok(passed_on(permit, fetched, None))
+    Ok(passed_on(permit, as_policies_have_it(worker, request, plan, permit, fetched)?, None))
+}
+
+/// A response that nobody thinks of keeping.
+fn as_policies_have_it(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    permit: &FetchPermit,
+    fetched: Fetched,
+) -> Result<Fetched, Error> {
+    let judge = Judge::of(worker, request, plan, permit.began());
+    let not_kept = judge.passed_on(fetched.head(), &fetched.fields);
+    with_changes(fetched, not_kept)
 }
 
 /// What may be stored of the answer to a range: a part, or the whole if the upstream does not cut parts out.
@@ -190,20 +223,26 @@ fn judged_part(
     plan: &Plan,
     permit: &FetchPermit,
     fetched: &Fetched,
-) -> Option<Judged> {
-    if unkeepable(worker, plan, fetched).is_some() {
-        return None;
-    }
+) -> Result<Judged, NotKept> {
     let judge = Judge::of(worker, request, plan, permit.began());
-    if fetched.status == StatusCode::OK {
-        return judge.whole(fetched.head(), fetched.fields.clone()).ok();
+    if let Some(reason) = unkeepable(worker, plan, fetched) {
+        return Err(judge.not_kept(fetched.head(), &fetched.fields, reason));
     }
-    let part = part_length(&fetched.fields, fetched.body.known_length())?;
-    let mut judged = judge.part(fetched.head(), fetched.fields.clone(), part).ok()?;
+    if fetched.status == StatusCode::OK {
+        return judge.whole(fetched.head(), fetched.fields.clone());
+    }
+    let Some(part) = part_length(&fetched.fields, fetched.body.known_length()) else {
+        return Err(judge.passed_on(fetched.head(), &fetched.fields));
+    };
+    let mut judged = judge.part(fetched.head(), fetched.fields.clone(), part)?;
     // From here on they speak of the whole representation.
-    judged.stored.fields.remove(CONTENT_RANGE);
-    judged.stored.fields.remove(CONTENT_LENGTH);
-    Some(judged)
+    for fields in
+        std::iter::once(&mut judged.stored.fields).chain(judged.stored.own.as_mut().map(Arc::make_mut))
+    {
+        fields.remove(CONTENT_RANGE);
+        fields.remove(CONTENT_LENGTH);
+    }
+    Ok(judged)
 }
 
 /// The answer to a POST that is what a GET of the same target would bring (RFC 9110 section 9.3.3).
@@ -213,19 +252,22 @@ fn judged_post(
     plan: &Plan,
     permit: &FetchPermit,
     fetched: &Fetched,
-) -> Option<Judged> {
-    let mut locations = fetched.fields.get_all(CONTENT_LOCATION).iter();
-    let (Some(location), None) = (locations.next(), locations.next()) else { return None };
-    let target = request.target.path_and_query().as_str();
-    if !plan.routed.route().cache.enabled
-        || !fetched.status.is_success()
-        || !is_own_location(location, request.target.host(), target)
-        || unkeepable(worker, plan, fetched).is_some()
-    {
-        return None;
-    }
+) -> Result<Judged, NotKept> {
     let judge = Judge { kind: RequestKind::PostForGet, ..Judge::of(worker, request, plan, permit.began()) };
-    judge.whole(fetched.head(), fetched.fields.clone()).ok()
+    if !answers_get(worker, request, plan, fetched) {
+        return Err(judge.passed_on(fetched.head(), &fetched.fields));
+    }
+    judge.whole(fetched.head(), fetched.fields.clone())
+}
+
+fn answers_get(worker: &Worker, request: &Request, plan: &Plan, fetched: &Fetched) -> bool {
+    let mut locations = fetched.fields.get_all(CONTENT_LOCATION).iter();
+    let (Some(location), None) = (locations.next(), locations.next()) else { return false };
+    let target = request.target.path_and_query().as_str();
+    plan.routed.route().cache.enabled
+        && fetched.status.is_success()
+        && is_own_location(location, request.target.host(), target)
+        && unkeepable(worker, plan, fetched).is_none()
 }
 
 /// Passed on to the one client who asked.
@@ -289,7 +331,7 @@ type Deliver = oneshot::Sender<Result<Delivery, Error>>;
 /// One fetch for everybody, from the request to the last byte of the body.
 async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchPermit, answer: Deliver) {
     // Nobody is there to hear if the client went away; what is stored is stored all the same.
-    let (fetched, ahead) = match fetch_or_freshen(worker, request, &plan, &permit).await {
+    let (mut fetched, ahead) = match fetch_or_freshen(worker, request, &plan, &permit).await {
         Ok(End::Fetched(fetched)) => (fetched, Pieces::default()),
         Ok(End::Completed(fetched, ahead)) => (fetched, ahead),
         Ok(End::Answered(delivery)) => {
@@ -303,22 +345,28 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchP
     };
     // The head of one that was completed is that of the whole; what the upstream answered was a part.
     let fwd_status = if ahead.is_empty() { fetched.status } else { StatusCode::PARTIAL_CONTENT };
+    let judge = Judge::of(worker, request, &plan, permit.began());
     let judged = match unkeepable(worker, &plan, &fetched) {
-        Some(reason) => Err(NotKept { reason, lies_in_the_request: false }),
-        None => {
-            Judge::of(worker, request, &plan, permit.began()).whole(fetched.head(), fetched.fields.clone())
-        }
+        Some(reason) => Err(judge.not_kept(fetched.head(), &fetched.fields, reason)),
+        None => judge.whole(fetched.head(), fetched.fields.clone()),
     };
     let Judged { mut stored, key, .. } = match judged {
         Ok(judged) => learnt(worker, request, judged),
-        Err(NotKept { reason, lies_in_the_request }) => {
+        Err(NotKept { failed: Some(error), .. }) => {
+            let _ = answer.send(Err(*error));
+            return;
+        }
+        Err(NotKept { reason, lies_in_the_request, hit_for_miss, changed, failed: None }) => {
+            if let Some(changed) = changed {
+                fetched.fields = *changed;
+            }
             if !lies_in_the_request && replaces_stored(fetched.status) {
                 forget(worker, &plan, &permit);
             }
             // An error is likely to be over soon, and says nothing of what comes after it; nor does what lies in one
             // request say anything of the others.
             if !fetched.status.is_server_error() && !lies_in_the_request {
-                worker.remember_unshareable(&plan);
+                worker.remember_unshareable(&plan, hit_for_miss);
                 permit.not_shareable();
             }
             let mut forwarded = forwarded(&permit, fetched, Some(reason));
@@ -395,7 +443,7 @@ fn remember_if_never_fresh(worker: &Worker, plan: &Plan, stored: &Stored) {
         Reuse::StaleWhileRevalidate(_)
         | Reuse::StaleAccepted(_)
         | Reuse::Demanded(_)
-        | Reuse::Validate(_) => worker.remember_unshareable(plan),
+        | Reuse::Validate(_) => worker.remember_unshareable(plan, None),
     }
 }
 
@@ -436,9 +484,9 @@ async fn fetch_or_freshen(
         Ok(fetched) => fetched,
         Err(error) => return stale_if_error(worker, plan, stale).map(End::Answered).ok_or(error),
     };
-    match validated(fetched.status, &fetched.fields, &stale.fields) {
+    match validated(fetched.status, &fetched.fields, stale.own_fields()) {
         Validated::Full => Ok(End::Fetched(fetched)),
-        Validated::NotModified => Ok(End::Answered(freshen(worker, request, plan, permit, stale, &fetched))),
+        Validated::NotModified => freshen(worker, request, plan, permit, stale, &fetched).map(End::Answered),
         Validated::Mismatch => fetch_anew(worker, request, plan, permit).await,
         Validated::Error => {
             let stale = stale_if_error(worker, plan, stale).map(End::Answered);
@@ -461,7 +509,7 @@ async fn complete(
     part: &StoredPart,
     bytes: &Pieces,
 ) -> Result<End, Error> {
-    let Some(rest) = caching::partial::completing_request(&stored.fields, part) else {
+    let Some(rest) = caching::partial::completing_request(stored.own_fields(), part) else {
         return fetch_anew(worker, request, plan, permit).await;
     };
     let mut fetched = fetch::send(worker, request, plan, Purpose::ToComplete(&rest)).await?;
@@ -479,7 +527,9 @@ async fn complete(
     });
     // Without a length nobody could tell a rest that is cut off; a cookie would be lost on the way, and its veto with it.
     let rest_length = fetched.body.known_length().filter(|_| {
-        is_rest && !fetched.fields.contains_key(SET_COOKIE) && may_combine(&stored.fields, &fetched.fields)
+        is_rest
+            && !fetched.fields.contains_key(SET_COOKIE)
+            && may_combine(stored.own_fields(), &fetched.fields)
     });
     let Some(rest_length) = rest_length else {
         return fetch_anew(worker, request, plan, permit).await;
@@ -508,6 +558,7 @@ async fn fetch_anew(
     let fetched = fetch::send(worker, request, plan, purpose).await?;
     if fetched.status == StatusCode::NOT_MODIFIED {
         if is_for_client && has_conditions(&request.fields) {
+            let fetched = as_policies_have_it(worker, request, plan, permit, fetched)?;
             return Ok(End::Answered(passed_on(permit, fetched, None)));
         }
         // Nobody has what it would be the same as.
@@ -540,15 +591,6 @@ fn reused(worker: &Worker, plan: &Plan, stored: &Arc<Stored>, outcome: Outcome, 
     Reusable { stored, standing, outcome, why, is_stored: true, wants_refresh: false, reader: None }
 }
 
-/// The stored fields as they came, with what clients do not get: what is not named again still holds.
-fn with_internal(stored: &Stored) -> HeaderMap {
-    let mut fields = stored.fields.clone();
-    for (name, value) in stored.internal.iter().flat_map(|internal| internal.iter()) {
-        fields.append(name.clone(), value.clone());
-    }
-    fields
-}
-
 /// The stored response with what a 304, or the answer to a HEAD, said of it (RFC 9111 section 4.3.4 and 4.3.5).
 fn freshen(
     worker: &Worker,
@@ -557,7 +599,7 @@ fn freshen(
     permit: &FetchPermit,
     stale: &Arc<Stored>,
     fetched: &Fetched,
-) -> Delivery {
+) -> Result<Delivery, Error> {
     let mut update = with_date(fetched.fields.clone(), fetched.response_time);
     remove_hop_by_hop(&mut update);
     let mut fields = freshened(&with_internal(stale), &update);
@@ -572,20 +614,19 @@ fn freshen(
         Ok(judged) => {
             let Judged { mut stored, key, .. } = learnt(worker, request, judged);
             stored.body = stale.body.clone();
-            // A tag may come from a field that a policy has read and taken away.
-            stored.cells = stale.merged_cells(&stored.cells);
             let stored = Arc::new(stored);
             share(permit, plan, &stored, &key);
             worker.proxy.memory.insert(&key, Arc::clone(&stored), &worker.proxy.invalidations);
             stored
         }
         // It held for this request, with what was said to it; for others it is not to be kept so.
+        Err(NotKept { failed: Some(error), .. }) => return Err(*error),
         Err(why) => {
             if !why.lies_in_the_request {
                 worker.proxy.memory.remove(&plan.key, stale);
             }
             is_stored = false;
-            Arc::new(judge.for_one(head, fields, stale.body.clone()))
+            Arc::new(judge.for_one(head, fields, why.changed.map(|changed| *changed), stale.body.clone()))
         }
     };
     // A cookie is for the client whose request the 304 answers, and for nobody after it.
@@ -596,5 +637,6 @@ fn freshen(
         }
         answer = Arc::new(for_client);
     }
-    Delivery::Reused(Reusable { is_stored, ..reused(worker, plan, &answer, Outcome::Validated, permit.why) })
+    let reused = reused(worker, plan, &answer, Outcome::Validated, permit.why);
+    Ok(Delivery::Reused(Reusable { is_stored, ..reused }))
 }

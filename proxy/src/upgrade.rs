@@ -93,7 +93,7 @@ pub async fn ask(
     protocols: HeaderValue,
 ) -> Result<Delivery, Error> {
     let tunnels = worker.metrics.tunnels.load(Ordering::Relaxed);
-    plan.routed.upstream().admit_one_more_tunnel(tunnels)?;
+    plan.upstream().admit_one_more_tunnel(tunnels)?;
     let mut fetched = fetch::send(worker, request, plan, Purpose::ToSwitch(protocols)).await?;
     let switched_to: Vec<HeaderValue> = fetched.fields.get_all(UPGRADE).iter().cloned().collect();
     remove_hop_by_hop(&mut fetched.fields);

@@ -5,8 +5,8 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 use plugin_host::Instances;
 
 use crate::{
-    live::{Live, Proxy},
-    observe::{RouteMetrics, WorkerMetrics},
+    live::{Link, Live, Proxy},
+    observe::{PolicyMetrics, RouteMetrics, WorkerMetrics},
     upstream::{Pool, Upstream},
 };
 
@@ -15,6 +15,8 @@ pub struct Worker {
     pub proxy: Arc<Proxy>,
     pub instances: RefCell<Instances>,
     pub metrics: Arc<WorkerMetrics>,
+    /// Serves nobody: what policies do here is no reason to take one out.
+    pub is_aside: bool,
     view: RefCell<Rc<View>>,
     /// Connections outlive a reload as long as the server is still named.
     pools: RefCell<HashMap<Box<str>, Rc<Pool>>>,
@@ -28,22 +30,25 @@ pub struct View {
     pub live: Arc<Live>,
     /// One per route.
     pub routes: Vec<Arc<RouteMetrics>>,
+    /// One per policy of each route.
+    pub policies: Vec<Box<[Arc<PolicyMetrics>]>>,
     pub upstreams: Vec<Rc<Upstream>>,
 }
 
 impl Worker {
     pub fn new(proxy: Arc<Proxy>) -> Rc<Worker> {
         let metrics = proxy.register_worker();
-        Worker::counted_by(proxy, metrics)
+        Worker::counted_by(proxy, metrics, false)
     }
 
-    fn counted_by(proxy: Arc<Proxy>, metrics: Arc<WorkerMetrics>) -> Rc<Worker> {
+    fn counted_by(proxy: Arc<Proxy>, metrics: Arc<WorkerMetrics>, is_aside: bool) -> Rc<Worker> {
         let pools = RefCell::default();
         let view = View::of(proxy.live(), &metrics, &pools);
         Rc::new(Worker {
             proxy,
             instances: RefCell::new(Instances::new()),
             metrics,
+            is_aside,
             view: RefCell::new(Rc::new(view)),
             pools,
             spare_key: RefCell::default(),
@@ -53,7 +58,7 @@ impl Worker {
 
     /// One that serves nobody and is counted nowhere: to ask the steps what they would do.
     pub fn aside(proxy: Arc<Proxy>) -> Rc<Worker> {
-        Worker::counted_by(proxy, Arc::default())
+        Worker::counted_by(proxy, Arc::default(), true)
     }
 
     /// The configuration for a request that begins now. One atomic load while nothing changes.
@@ -82,6 +87,11 @@ impl Worker {
 impl View {
     fn of(live: Arc<Live>, metrics: &WorkerMetrics, pools: &RefCell<HashMap<Box<str>, Rc<Pool>>>) -> View {
         let routes = live.config.routes.iter().map(|route| metrics.route(route.name.as_str())).collect();
+        let policies = live.config.routes.iter().zip(&live.chains).map(|(route, chain)| {
+            let counted = |link: &Link| metrics.policy(route.name.as_str(), link.live.policy.name());
+            chain.links.iter().map(counted).collect()
+        });
+        let policies = policies.collect();
         let mut pools = pools.borrow_mut();
         let mut used = HashMap::new();
         let upstreams = live
@@ -103,6 +113,6 @@ impl View {
             })
             .collect();
         *pools = used;
-        View { live, routes, upstreams }
+        View { live, routes, policies, upstreams }
     }
 }

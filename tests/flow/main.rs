@@ -24,6 +24,8 @@ mod upgrade;
 mod requests;
 mod upstream;
 mod policies;
+mod policy_rows;
+mod deploy;
 mod reload;
 mod admin;
 mod explain;

@@ -51,7 +51,8 @@ fn a_policy_that_never_ends_is_cut_off_and_the_route_still_answers() {
         assert_eq!(origin.count(), count);
     }
     let metrics = proxy.admin("GET", "/metrics", "").text();
-    assert!(metrics.contains("larder_policy_faults_total{route=\"all\"} 3"), "{metrics}");
+    let faults = "larder_policy_faults_total{route=\"all\",policy=\"spin-forever\",kind=\"deadline\"} 3";
+    assert!(metrics.contains(faults), "{metrics}");
 }
 
 #[test]
@@ -99,6 +100,6 @@ fn what_an_older_policy_judged_is_judged_again() {
     proxy.get("/a");
     assert_status(&proxy.get("/a"), HIT);
     proxy.reload(&with("other"));
-    assert_status(&proxy.get("/a"), "larder; fwd=miss; fwd-status=200; stored");
     assert_status(&proxy.get("/a"), HIT);
+    assert_eq!(origin.count(), 1);
 }

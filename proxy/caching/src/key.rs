@@ -24,6 +24,8 @@ pub enum MethodClass {
 /// In the place of a length, and none that a part has.
 const ABSENT: [u8; 4] = u32::MAX.to_le_bytes();
 const BY_SEARCH: u8 = b'S';
+/// The part that says that the query of the target is not the client's alone.
+pub const CHOSEN_QUERY: &[u8] = b" query";
 
 /// Writes a cache key into a buffer that the caller keeps, so that a look-up allocates nothing.
 #[derive(Debug)]
@@ -120,6 +122,12 @@ pub fn parts(key: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
 /// Whether a key has its target without the query: see [`MethodClass::GetBySearch`].
 pub fn is_by_search(key: &[u8]) -> bool {
     key.first() == Some(&BY_SEARCH)
+}
+
+/// Whether somebody has chosen what stays of a query: then other queries may have led to this key. A part that only looks
+/// as if it said so counts as well, which costs a fetch at most.
+pub fn has_chosen_query(key: &[u8]) -> bool {
+    parts(key).any(|part| part == Some(CHOSEN_QUERY))
 }
 
 fn first_part(parts: &[u8]) -> Option<(&[u8], &[u8])> {

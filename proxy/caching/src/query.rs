@@ -159,6 +159,40 @@ pub fn normalised(query: &str, rules: &QueryRules) -> Option<String> {
     Some(parts.join("&"))
 }
 
+/// Which parameters of a query stay, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Those that are named.
+    Named,
+    /// All others.
+    Others,
+}
+
+/// The query without what does not stay; `None` if all of it does. `names` are written as they are in queries; one that
+/// ends in a star stands for all that begin so. Every part that stays is as it was written.
+///
+/// Names are compared after decoding, so that none hides behind its spelling. A part with a semicolon is never left out
+/// by its name: see [`normalised`].
+pub fn selected(query: &str, keep: Keep, names: &[impl AsRef<str>]) -> Option<String> {
+    let is_named = |part: &str| names.iter().any(|name| is_called(part, name.as_ref()));
+    let stays = |part: &str| match keep {
+        Keep::Named => is_named(part),
+        Keep::Others => part.contains(';') || !is_named(part),
+    };
+    if query.is_empty() || query.split('&').all(stays) {
+        return None;
+    }
+    Some(query.split('&').filter(|part| stays(part)).collect::<Vec<_>>().join("&"))
+}
+
+fn is_called(part: &str, name: &str) -> bool {
+    let mut found = decoded_name(part);
+    match name.strip_suffix('*') {
+        Some(start) => decoded_name(start).all(|byte| found.next() == Some(byte)),
+        None => decoded_name(name).eq(found),
+    }
+}
+
 /// The name of a parameter as an application reads it. A plus is a blank: `a+b` and `a%20b` are one name to those who
 /// read forms, and must not change places.
 fn decoded_name(part: &str) -> impl Iterator<Item = u8> {

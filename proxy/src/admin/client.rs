@@ -31,7 +31,7 @@ pub async fn call(
     server: &Server,
     token: Option<&Secret>,
     method: Method,
-    path: &'static str,
+    path: &str,
     body: Vec<u8>,
 ) -> Result<(StatusCode, Bytes), CallError> {
     let timeout = || CallError::Timeout { server: server.authority.clone() };
@@ -44,7 +44,7 @@ async fn exchange(
     server: &Server,
     token: Option<&Secret>,
     method: Method,
-    path: &'static str,
+    path: &str,
     body: Vec<u8>,
 ) -> Result<(StatusCode, Bytes), CallError> {
     let http = |source: Box<dyn std::error::Error + Send + Sync>| CallError::Http {

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::Admin;
+use crate::config::RouteName;
+
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Write a project for a new policy: sources, cases, and what builds it
@@ -35,6 +38,40 @@ Exit code 0 if every case is as expected, 1 if one is not.")]
   larder policy bench per-currency.wasm --cases cases    each case is one shape of input
   larder policy bench per-currency.wasm --settings '{\"fallback\": \"EUR\"}'")]
     Bench(PolicyBench),
+    /// Put a component in the place of the one that a route has; no request is dropped
+    #[command(after_help = "Examples:
+  larder policy deploy target/tenant.wasm --route users
+  larder policy deploy target/tenant.wasm --route users --name tenant-key      of several
+
+The running proxy compiles it, checks it against the settings that the route has and runs its self-test. Then it writes it
+over the file that the configuration names, keeps the old one beside it as FILE.previous, and swaps. Whatever fails, nothing
+has changed.")]
+    Deploy(PolicyDeploy),
+    /// Exchange the component of a route with the one that was there before
+    Rollback(PolicyPlace),
+    /// Say which policies serve, where, and how they do
+    List(Admin),
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyDeploy {
+    /// The component
+    #[arg(value_name = "FILE")]
+    pub component: PathBuf,
+    #[command(flatten)]
+    pub place: PolicyPlace,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyPlace {
+    /// The route that it is for
+    #[arg(long, value_name = "NAME")]
+    pub route: RouteName,
+    /// Which one of several, as it describes itself or as its file is called without `.wasm`
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<RouteName>,
+    #[command(flatten)]
+    pub admin: Admin,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use super::units::{duration_text, size_text};
-use super::{Admin, Cache, Config, Limits, Route, Upstream};
+use super::{Admin, Cache, Config, Limits, PolicyUse, Route, Upstream};
 
 type Facts = Vec<(&'static str, String)>;
 
@@ -31,6 +31,7 @@ impl Config {
             config.routes.iter().map(|route| (route.name.to_string(), route.facts(config))).collect()
         };
         compare_named("route", &routes(self), &routes(new), &mut lines);
+        lines.extend(self.new_settings(new));
         if order(self, new) != order(new, self) {
             lines.push(format!("routes: now in the order {}", order(new, self).join(", ")));
         }
@@ -49,12 +50,33 @@ impl Config {
         lines
     }
 
+    /// That they are others, not what they are: a key to check signatures with may be among them.
+    fn new_settings(&self, new: &Self) -> Vec<String> {
+        let differ = |old: &[PolicyUse], new: &[PolicyUse]| {
+            old.len() == new.len() && old.iter().zip(new).any(|(old, new)| old.settings != new.settings)
+        };
+        let of_all = differ(&self.policies, &new.policies).then(|| "policy.settings: changed".to_owned());
+        let of_routes = new.routes.iter().filter_map(|route| {
+            let old = self.routes.iter().find(|old| old.name == route.name)?;
+            differ(&old.policies, &route.policies)
+                .then(|| format!("route {:?}: policy.settings: changed", route.name.as_str()))
+        });
+        of_all.into_iter().chain(of_routes).collect()
+    }
+
     fn own_facts(&self) -> Facts {
         vec![
             ("listen", listed(&self.listen)),
             ("workers", self.workers.to_string()),
             ("access_log", self.access_log.to_string()),
+            ("policies.code_cache", self.code_cache_text()),
+            ("policy.component", components(&self.policies)),
+            ("policy.on_fault", some_listed(&self.policies, |policy| policy.on_fault.to_string())),
         ]
+    }
+
+    fn code_cache_text(&self) -> String {
+        self.code_cache.as_ref().map_or_else(unset, |folder| folder.display().to_string())
     }
 
     fn fixed_facts(&self) -> Facts {
@@ -68,6 +90,7 @@ impl Config {
             ("limits.max_head", size_text(u64::try_from(self.limits.max_head_bytes).unwrap_or(u64::MAX))),
             ("limits.max_fields", self.limits.max_fields.to_string()),
             ("limits.max_connections", self.limits.max_connections.to_string()),
+            ("policies.code_cache", self.code_cache_text()),
         ]
     }
 }
@@ -141,13 +164,15 @@ impl Upstream {
 
 impl Route {
     fn facts(&self, config: &Config) -> Facts {
-        let Self { name: _, matcher, upstream, cache, key, vary, tags, upgrade, policy } = self;
-        let upstream = config.upstreams.get(*upstream).map_or("", |upstream| upstream.name.as_str());
+        let Self { name: _, matcher, upstream, upstreams, cache, key, vary, tags, upgrade, policies } = self;
+        let named = |index: &usize| {
+            config.upstreams.get(*index).map_or_else(String::new, |upstream| upstream.name.to_string())
+        };
         let ttl = |ttl: Option<Duration>| ttl.map_or_else(unset, duration_text);
-        let policy = policy.as_ref();
         vec![
             ("match", matcher.to_string()),
-            ("upstream", upstream.to_owned()),
+            ("upstream", named(upstream)),
+            ("upstreams", some_listed(upstreams, named)),
             ("cache", if cache.enabled { "on" } else { "off" }.to_owned()),
             ("cache.ttl", ttl(cache.ttl)),
             ("cache.default_ttl", ttl(cache.default_ttl)),
@@ -169,11 +194,14 @@ impl Route {
             ("vary", format!("{vary:?}")),
             ("tags", if tags.is_empty() { unset() } else { listed(tags) }),
             ("upgrade", if upgrade.is_empty() { unset() } else { listed(upgrade) }),
-            ("policy.component", policy.map_or_else(unset, |policy| policy.component.display().to_string())),
-            ("policy.settings", policy.map_or_else(unset, |policy| policy.settings.to_string())),
-            ("policy.on_fault", policy.map_or_else(unset, |policy| policy.on_fault.to_string())),
+            ("policy.component", components(policies)),
+            ("policy.on_fault", some_listed(policies, |policy| policy.on_fault.to_string())),
         ]
     }
+}
+
+fn components(policies: &[PolicyUse]) -> String {
+    some_listed(policies, |policy| policy.component.display().to_string())
 }
 
 fn compare(path: &str, old: &Facts, new: &Facts, lines: &mut Vec<String>) {

@@ -20,6 +20,7 @@ use super::{
 };
 
 mod admin;
+mod policy;
 mod route;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -108,6 +109,8 @@ pub(super) fn simple(listen: SocketAddr, server: Server) -> Result<Config, Confi
         limits: LIMITS,
         upstreams: vec![upstream],
         routes: vec![route::default_route()],
+        policies: Vec::new(),
+        code_cache: None,
         access_log: false,
         warnings: Vec::new(),
     })
@@ -135,15 +138,30 @@ fn root(mut section: Section<'_>, file: &Path) -> Config {
         Some(value) => route::routes(&value, &upstreams, file, &mut warnings),
         None => vec![route::default_route()],
     };
+    let policies = section.get("policy").map(|value| policy::policies(&value, file)).unwrap_or_default();
+    let code_cache = section.get("policies").and_then(|value| value.section());
+    let code_cache = code_cache.and_then(|section| policy::code_cache(section, file));
     section.finish();
     let upstreams: Vec<Upstream> = upstreams.into_iter().map(|named| named.upstream).collect();
     for (index, upstream) in upstreams.iter().enumerate() {
-        if !routes.iter().any(|route| route.upstream == index) {
+        if !routes.iter().any(|route| route.upstream == index || route.upstreams.contains(&index)) {
             warnings.push(format!("upstream {:?}: no route uses it", upstream.name.as_str()));
         }
     }
     let workers = workers.unwrap_or_else(default_workers);
-    Config { listen, workers, admin, cache, limits, upstreams, routes, access_log, warnings }
+    Config {
+        listen,
+        workers,
+        admin,
+        cache,
+        limits,
+        upstreams,
+        routes,
+        policies,
+        code_cache,
+        access_log,
+        warnings,
+    }
 }
 
 /// True if two programs could not listen on both: an unspecified address is every address of its family.

@@ -279,7 +279,11 @@ impl<'t> Value<'t> {
             let written = self.report.text.get(span).filter(|text| text.len() < 80 && !text.contains('\n'));
             self.fault(match (self.raw(), written) {
                 (DeValue::Table(_), _) => {
-                    format!("expected a list; write [[{}]] in double brackets", self.path)
+                    // `route "a": policies` is written `route.policies`.
+                    let heading = self.path.split_once(" \"").zip(self.path.rsplit_once("\": "));
+                    let heading = heading.map(|((section, _), (_, key))| format!("{section}.{key}"));
+                    let heading = heading.as_deref().unwrap_or(&self.path);
+                    format!("expected a list; write [[{heading}]] in double brackets")
                 }
                 (_, Some(written)) => format!("expected a list; write [{written}]"),
                 (other, None) => format!("expected a list, found {}", kind(other)),

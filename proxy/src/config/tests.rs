@@ -79,7 +79,7 @@ fn the_whole_file_is_read() {
     assert_eq!(config.workers.get(), 3);
     assert!(config.access_log);
     assert_eq!(config.admin.listen.unwrap().to_string(), "0.0.0.0:9091");
-    assert!(config.admin.token.unwrap().matches(b"not-a-secret-as-it-is-in-git"));
+    assert!(config.admin.token.as_ref().unwrap().matches(b"not-a-secret-as-it-is-in-git"));
     let targets = ["shop-cache-control", "cdn-cache-control"].map(HeaderName::from_static);
     let expected = Cache { memory_bytes: 1 << 30, max_response_bytes: 8 << 20, targets: targets.into() };
     assert_eq!(config.cache, expected);
@@ -126,13 +126,19 @@ fn the_whole_file_is_read() {
     assert_eq!(users.cache.default_ttl, Some(Duration::from_secs(1800)));
     assert_eq!(users.cache.stale_if_error, Some(Duration::from_secs(3600)));
     assert_eq!(users.matcher.methods, [Method::GET, Method::HEAD]);
-    let policy = users.policy.as_ref().unwrap();
+    let [policy] = &*users.policies else { panic!("{:?}", users.policies) };
     assert_eq!(policy.component, Path::new("etc/policies/tenant.wasm"));
     assert_eq!(
         policy.settings,
         serde_json::json!({"header": "x-tenant", "weights": [1, 2.5], "since": "2026-01-01"})
     );
     assert_eq!(policy.on_fault, OnFault::Fail);
+    let components: Vec<_> = config.policies_of(rest).map(|policy| policy.component.as_path()).collect();
+    let expected = ["etc/policies/allow-list.wasm", "etc/policies/one.wasm", "etc/policies/two.wasm"];
+    assert_eq!(components, expected.map(Path::new));
+    assert_eq!(rest.policies[1].on_fault, OnFault::Default);
+    assert_eq!((rest.upstream, &*rest.upstreams), (1, &[0][..]));
+    assert_eq!(config.code_cache.as_deref(), Some(Path::new("/var/cache/larder")));
     assert!(!rest.cache.enabled);
     assert!(rest.upgrade[0].is_named(b"WebSocket/13") && !rest.upgrade[0].is_named(b"websockets"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -268,7 +274,7 @@ fn faults_are_json_for_the_admin_answer() {
 fn faults_of_a_component_point_at_it() {
     let text = format!("{SMALLEST}[[route]]\nname = \"r\"\npolicy = {{ component = \"x.wasm\" }}\n");
     let config = good(&text);
-    let fault = config.routes[0].policy.as_ref().unwrap().fault("does not compile");
+    let fault = config.routes[0].policies[0].fault("does not compile");
     let faults = ConfigFaults::new(Path::new("larder.toml"), vec![fault]);
     assert_eq!(faults.to_string(), "larder.toml:6:24: route \"r\": policy.component: does not compile");
 }
@@ -307,6 +313,8 @@ fn changes_are_told_in_words() {
         .replace("name = \"assets\"\nmatch", "name = \"files\"\nmatch")
         .replace("\"http://127.0.0.1:3001\"", "\"http://127.0.0.1:3002\"")
         .replace("not-a-secret", "another-one")
+        .replace("keep = [\"page\"]", "keep = []")
+        .replace("weights = [1, 2.5]", "weights = [1]")
         .replace("memory = \"1GiB\"", "memory = \"64MiB\"")
         .replace("workers = 3", "workers = 4");
     let new = good(&text);
@@ -321,6 +329,8 @@ fn changes_are_told_in_words() {
             "route \"assets\": removed",
             "route \"files\": added",
             "route \"users\": cache.default_ttl: 30m -> 5s",
+            "policy.settings: changed",
+            "route \"users\": policy.settings: changed",
         ]
     );
     assert_eq!(
@@ -356,7 +366,10 @@ fn schema_has_the_keys_that_are_read() {
         ("/properties/route/items/properties/cache/oneOf/1", "[[route]]\ncache.KEY = 1"),
         ("/properties/route/items/properties/key", "[[route]]\nkey.KEY = 1"),
         ("/properties/route/items/properties/key/properties/query", "[[route]]\nkey.query.KEY = 1"),
-        ("/properties/route/items/properties/policy", "[[route]]\npolicy.KEY = 1"),
+        ("/$defs/policy", "[[route]]\npolicy.KEY = 1"),
+        ("/$defs/policy", "[[route]]\n[[route.policies]]\nKEY = 1"),
+        ("/$defs/policy", "[[policy]]\nKEY = 1"),
+        ("/properties/policies", "[policies]\nKEY = 1"),
     ] {
         let faults =
             Config::parse(&text.replace("KEY", "nothing-like-it"), Path::new("larder.toml")).unwrap_err();

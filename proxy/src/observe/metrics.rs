@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use plugin_host::FaultKind;
+
 use super::Outcome;
 
 /// Upper bounds in microseconds: from a hit that takes a few to an upstream that takes seconds.
@@ -45,8 +47,59 @@ fn count(counter: &AtomicU64, more: u64) {
 pub struct RouteMetrics {
     outcomes: [AtomicU64; Outcome::COUNT],
     duration: Histogram,
-    pub policy_calls: AtomicU64,
-    pub policy_faults: AtomicU64,
+}
+
+/// What one worker counts for one policy of one route.
+#[derive(Debug, Default)]
+pub struct PolicyMetrics {
+    decisions: AtomicU64,
+    remembered: AtomicU64,
+    faults: [AtomicU64; FAULT_KINDS.len()],
+    /// Requests and responses that were not put to it, since it is out.
+    left_out: AtomicU64,
+}
+
+const FAULT_KINDS: [FaultKind; 4] =
+    [FaultKind::Trap, FaultKind::Deadline, FaultKind::Memory, FaultKind::Refused];
+
+impl PolicyMetrics {
+    /// It was asked, or the decision for the same inputs was remembered.
+    pub fn decided(&self, is_remembered: bool) {
+        count(&self.decisions, 1);
+        if is_remembered {
+            count(&self.remembered, 1);
+        }
+    }
+
+    pub fn faulted(&self, kind: FaultKind) {
+        if let Some(at) = FAULT_KINDS.iter().position(|known| *known == kind) {
+            count(&self.faults[at], 1);
+        }
+    }
+
+    pub fn left_out(&self) {
+        count(&self.left_out, 1);
+    }
+}
+
+/// The sums of all workers for one policy of one route.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct PolicyCounts {
+    pub decisions: u64,
+    pub remembered: u64,
+    pub faults: u64,
+    pub left_out: u64,
+}
+
+pub fn policy_counts(workers: &[Arc<WorkerMetrics>], route: &str, policy: &str) -> PolicyCounts {
+    let parts = all(workers, |worker| &worker.policies);
+    let parts = parts.get(&(route.into(), policy.into())).map(Vec::as_slice).unwrap_or_default();
+    PolicyCounts {
+        decisions: sum(parts, |part| &part.decisions),
+        remembered: sum(parts, |part| &part.remembered),
+        faults: (0..FAULT_KINDS.len()).map(|at| sum(parts, |part| &part.faults[at])).sum(),
+        left_out: sum(parts, |part| &part.left_out),
+    }
 }
 
 impl RouteMetrics {
@@ -66,8 +119,10 @@ pub struct UpstreamMetrics {
 /// All counters of one worker, by names in the configuration. They outlive a reload.
 #[derive(Debug, Default)]
 pub struct WorkerMetrics {
-    routes: Mutex<BTreeMap<Box<str>, Arc<RouteMetrics>>>,
-    upstreams: Mutex<BTreeMap<Box<str>, Arc<UpstreamMetrics>>>,
+    routes: Named<Box<str>, RouteMetrics>,
+    upstreams: Named<Box<str>, UpstreamMetrics>,
+    /// By the names of a route and of a policy.
+    policies: Named<(Box<str>, Box<str>), PolicyMetrics>,
     pub connections: AtomicU64,
     /// Those of them that have switched to another protocol.
     pub tunnels: AtomicU64,
@@ -75,16 +130,18 @@ pub struct WorkerMetrics {
     pub refused: AtomicU64,
 }
 
-fn named<T: Default>(table: &Mutex<BTreeMap<Box<str>, Arc<T>>>, name: &str) -> Arc<T> {
+type Named<N, T> = Mutex<BTreeMap<N, Arc<T>>>;
+
+fn named<N: Ord, T: Default>(table: &Named<N, T>, name: impl Into<N>) -> Arc<T> {
     let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
     Arc::clone(table.entry(name.into()).or_default())
 }
 
-fn all<T>(
+fn all<N: Ord + Clone, T>(
     workers: &[Arc<WorkerMetrics>],
-    table: impl Fn(&WorkerMetrics) -> &Mutex<BTreeMap<Box<str>, Arc<T>>>,
-) -> BTreeMap<Box<str>, Vec<Arc<T>>> {
-    let mut by_name: BTreeMap<Box<str>, Vec<Arc<T>>> = BTreeMap::new();
+    table: impl Fn(&WorkerMetrics) -> &Named<N, T>,
+) -> BTreeMap<N, Vec<Arc<T>>> {
+    let mut by_name: BTreeMap<N, Vec<Arc<T>>> = BTreeMap::new();
     for worker in workers {
         for (name, counted) in table(worker).lock().unwrap_or_else(PoisonError::into_inner).iter() {
             by_name.entry(name.clone()).or_default().push(Arc::clone(counted));
@@ -98,13 +155,17 @@ impl WorkerMetrics {
         named(&self.routes, name)
     }
 
+    pub fn policy(&self, route: &str, policy: &str) -> Arc<PolicyMetrics> {
+        named(&self.policies, (route.into(), policy.into()))
+    }
+
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         named(&self.upstreams, name)
     }
 }
 
 /// Values that are not counted per worker.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Gauges {
     pub cache_bytes: u64,
     pub cache_capacity_bytes: u64,
@@ -112,6 +173,8 @@ pub struct Gauges {
     pub tag_cells: usize,
     pub configuration_generation: u64,
     pub reload_failures: u64,
+    /// Route and name of each policy, and whether it is taken out.
+    pub policies_out: Vec<(Box<str>, Box<str>, bool)>,
 }
 
 /// Requests of all routes: those that the cache answered, and all.
@@ -158,10 +221,7 @@ pub fn prometheus(workers: &[Arc<WorkerMetrics>], gauges: &Gauges) -> String {
         let durations: Vec<&Histogram> = parts.iter().map(|part| &part.duration).collect();
         text.histogram("larder_request_duration_seconds", ("route", route), &durations);
     }
-    text.family("larder_policy_calls_total", "counter", "Calls of policies by route.");
-    text.family_of(&routes, "larder_policy_calls_total", |part| &part.policy_calls);
-    text.family("larder_policy_faults_total", "counter", "Calls of policies that gave no decision.");
-    text.family_of(&routes, "larder_policy_faults_total", |part| &part.policy_faults);
+    text.policies(workers, gauges);
     let upstreams = all(workers, |worker| &worker.upstreams);
     text.family(
         "larder_upstream_duration_seconds",
@@ -206,14 +266,36 @@ impl Text {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn family_of(
-        &mut self,
-        routes: &BTreeMap<Box<str>, Vec<Arc<RouteMetrics>>>,
-        name: &str,
-        counter: impl Fn(&RouteMetrics) -> &AtomicU64,
-    ) {
-        for (route, parts) in routes {
-            self.sample(name, &[("route", route)], sum(parts, &counter) as f64);
+    fn policies(&mut self, workers: &[Arc<WorkerMetrics>], gauges: &Gauges) {
+        type Counter = fn(&PolicyMetrics) -> &AtomicU64;
+        let policies = all(workers, |worker| &worker.policies);
+        let families: [(&str, &str, Counter); 3] = [
+            ("larder_policy_decisions_total", "Decisions of policies.", |part| &part.decisions),
+            ("larder_policy_remembered_total", "Decisions that needed no call.", |part| &part.remembered),
+            (
+                "larder_policy_left_out_total",
+                "Requests and responses that a policy was not asked about, as it is taken out.",
+                |part| &part.left_out,
+            ),
+        ];
+        for (name, help, counter) in families {
+            self.family(name, "counter", help);
+            for ((route, policy), parts) in &policies {
+                self.sample(name, &[("route", route), ("policy", policy)], sum(parts, counter) as f64);
+            }
+        }
+        let name = "larder_policy_faults_total";
+        self.family(name, "counter", "Calls of policies that gave no decision.");
+        for ((route, policy), parts) in &policies {
+            for (at, kind) in FAULT_KINDS.into_iter().enumerate() {
+                let labels = [("route", &**route), ("policy", policy), ("kind", kind.as_str())];
+                self.sample(name, &labels, sum(parts, |part| &part.faults[at]) as f64);
+            }
+        }
+        self.family("larder_policy_out", "gauge", "1 while a policy is taken out, since it keeps failing.");
+        for (route, policy, is_out) in &gauges.policies_out {
+            let labels = [("route", &**route), ("policy", policy)];
+            self.sample("larder_policy_out", &labels, f64::from(u8::from(*is_out)));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Must not know how a body arrives, nor who waits for it. Next: `store/receive.rs`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use caching::{
     directives::ResponseDirectives,
@@ -18,39 +18,55 @@ use caching::{
     vary::SelectingFields,
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_LENGTH, DATE},
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{AGE, DATE},
 };
-use plugin_host::StoreDecision;
 
 use crate::{
-    deliver,
+    deliver::{self, CACHE_STATUS},
+    error::Error,
     fetch::Fetched,
     invalidations::{Cell, Clearance, Sequence, Subject},
     memory::{Stored, StoredBody},
     pieces::Pieces,
-    policy::{self, Plan},
+    policy::{
+        Plan,
+        response::{self, Said},
+        trace::Trace,
+    },
     request::Request,
     worker::Worker,
 };
 
-/// Why a response is not kept.
-#[derive(Debug)]
+/// Why a response is not kept, and what is passed on of it all the same.
+#[derive(Debug, Default)]
 pub struct NotKept {
     /// The `detail` of `Cache-Status`.
     pub reason: &'static str,
     /// The next request may well bring something to keep.
     pub lies_in_the_request: bool,
+    /// How long a policy wants it remembered that there is nothing to share.
+    pub hit_for_miss: Option<Duration>,
+    /// Its fields, if a policy has changed any.
+    pub changed: Option<Box<HeaderMap>>,
+    /// A policy failed, and its route has it that nothing is passed on then.
+    pub failed: Option<Box<Error>>,
+}
+
+impl NotKept {
+    fn because(reason: &'static str, lies_in_the_request: bool) -> NotKept {
+        NotKept { reason, lies_in_the_request, hit_for_miss: None, changed: None, failed: None }
+    }
 }
 
 impl From<NotStorable> for NotKept {
     fn from(why: NotStorable) -> NotKept {
-        NotKept { reason: why.as_str(), lies_in_the_request: why.lies_in_the_request() }
+        NotKept::because(why.as_str(), why.lies_in_the_request())
     }
 }
 
 fn of_response(reason: &'static str) -> NotKept {
-    NotKept { reason, lies_in_the_request: false }
+    NotKept::because(reason, false)
 }
 
 /// What of a response besides its fields decides how it is stored.
@@ -76,6 +92,8 @@ pub struct Judge<'a> {
     pub kind: RequestKind,
     /// When the fetch that brought it began.
     pub filled: Sequence,
+    /// Where it is noted down what policies said, if somebody wants to know.
+    pub trace: Option<&'a Trace>,
 }
 
 /// A response that may be stored, still without its body.
@@ -86,13 +104,15 @@ pub struct Judged {
     pub tags: Vec<Box<[u8]>>,
     /// What it says of queries.
     pub search: Option<NoVarySearch>,
+    /// Its fields with what is for this cache alone, if a policy has changed any.
+    pub changed: Option<HeaderMap>,
 }
 
 impl<'a> Judge<'a> {
     /// For the request that is fetched, as it is.
     pub fn of(worker: &'a Worker, request: &'a Request, plan: &'a Plan, filled: Sequence) -> Judge<'a> {
         let kind = RequestFacts::of(&request.method, &request.fields, request.has_body).kind;
-        Judge { worker, request, plan, kind, filled }
+        Judge { worker, request, plan, kind, filled, trace: None }
     }
 
     /// The whole response as it would be stored; or why it may not be.
@@ -105,18 +125,46 @@ impl<'a> Judge<'a> {
         self.judged(head, fields, Some(part))
     }
 
-    /// A response that answers one request and is not stored: nothing is asked of it.
-    pub fn for_one(&self, head: Head, mut fields: HeaderMap, body: StoredBody) -> Stored {
-        let Head { status, request_time, response_time } = head;
-        let of_request = RequestFacts::of(&self.request.method, &self.request.fields, self.request.has_body);
-        let directives = self.directives(&fields);
-        let facts = Facts::of(of_request, status, &fields, &directives, request_time, response_time);
+    /// One that is not kept, for a reason that has nothing to do with its fields. Policies have a say in what is passed on.
+    pub fn not_kept(&self, head: Head, fields: &HeaderMap, reason: &'static str) -> NotKept {
+        NotKept { reason, ..self.passed_on(head, fields) }
+    }
+
+    /// What policies make of a response that nobody thinks of keeping.
+    pub fn passed_on(&self, head: Head, fields: &HeaderMap) -> NotKept {
+        let mut not_kept = of_response("");
+        if !self.plan.routed.chain().decides_responses {
+            return not_kept;
+        }
+        let mut own = fields.clone();
+        remove_hop_by_hop(&mut own);
+        match self.ask(head, &own, &self.facts(head, &own, &self.directives(&own))) {
+            Ok(Said { changed, refusal, .. }) => {
+                not_kept.hit_for_miss = refusal.and_then(|refusal| refusal.hit_for_miss);
+                not_kept.changed = changed.map(Box::new);
+            }
+            Err(error) => not_kept.failed = Some(Box::new(error)),
+        }
+        not_kept
+    }
+
+    /// A response that answers one request and is not stored. `changed`: its fields as policies would have them.
+    pub fn for_one(
+        &self,
+        head: Head,
+        fields: HeaderMap,
+        changed: Option<HeaderMap>,
+        body: StoredBody,
+    ) -> Stored {
+        let facts = self.facts(head, &fields, &self.directives(&fields));
+        let mut fields = changed.unwrap_or(fields);
         remove_internal(&mut fields);
-        ensure_date(&mut fields, response_time);
+        ensure_date(&mut fields, head.response_time);
         Stored {
-            status,
+            status: head.status,
             fields: deliver::kept(&fields),
             internal: None,
+            own: None,
             body,
             facts,
             selecting: SelectingFields::default(),
@@ -127,50 +175,51 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn judged(&self, head: Head, mut fields: HeaderMap, part: Option<StoredPart>) -> Result<Judged, NotKept> {
-        let Judge { worker, request, plan, kind, filled } = *self;
-        let Head { status, request_time, response_time } = head;
-        remove_hop_by_hop(&mut fields);
-        let directives = self.directives(&fields);
-        let of_request =
-            RequestFacts { kind, ..RequestFacts::of(&request.method, &request.fields, request.has_body) };
-        let mut facts = Facts::of(of_request, status, &fields, &directives, request_time, response_time);
-        let decision = policy::judge_response(worker, request, plan, status.as_u16(), &fields)
-            .map_err(|reason| NotKept { reason, lies_in_the_request: reason == policy::BAD_INPUT })?;
-        facts.policy = PolicyLifetimes {
-            ttl: decision.ttl,
-            stale_while_revalidate: decision.stale_while_revalidate,
-            stale_if_error: decision.stale_if_error,
+    fn judged(&self, head: Head, mut own: HeaderMap, part: Option<StoredPart>) -> Result<Judged, NotKept> {
+        let Judge { request, plan, filled, .. } = *self;
+        remove_hop_by_hop(&mut own);
+        let directives = self.directives(&own);
+        let mut facts = self.facts(head, &own, &directives);
+        let said = match self.ask(head, &own, &facts) {
+            Ok(said) => said,
+            Err(error) => {
+                return Err(NotKept { failed: Some(Box::new(error)), ..of_response("policy-fault") });
+            }
         };
-        let rules = plan.rules();
-        let veto = |fields: &HeaderMap, directives: &ResponseDirectives| match part {
-            None => storable(of_request, status, fields, directives, &facts, &rules),
-            Some(_) => storable_partial(of_request, status, fields, directives, &facts, &rules),
+        let veto = |fields: &HeaderMap, directives: &ResponseDirectives, facts: &Facts| {
+            let (of_request, rules) = (self.request_facts(), plan.rules());
+            match part {
+                None => storable(of_request, head.status, fields, directives, facts, &rules),
+                Some(_) => storable_partial(of_request, head.status, fields, directives, facts, &rules),
+            }
         };
-        veto(&fields, &directives)?;
-        let vary = &plan.routed.route().vary;
-        let selecting =
-            SelectingFields::of(&fields, &request.fields, vary).map_err(|why| of_response(why.as_str()))?;
-        let tags = self.tags(&fields, &decision)?;
-        let cells = self.cells(&fields, &tags)?;
-        let search = search_rule(&fields);
-        apply(&decision, &mut fields);
-        if !decision.set_fields.is_empty() {
-            // What a policy has put there may not be stored either: a cookie for everybody is still a cookie.
-            veto(&fields, &self.directives(&fields))?;
-        }
-        let internal = internal(&fields);
-        remove_internal(&mut fields);
-        ensure_date(&mut fields, response_time);
+        facts.policy = said.lifetimes;
+        let (selecting, tags, cells) = match self.kept(&own, &directives, &facts, &said, veto) {
+            Ok(kept) => kept,
+            Err(why) => return Err(NotKept { changed: said.changed.map(Box::new), ..why }),
+        };
+        let search = search_rule(&own);
         let key = if search.as_ref() == plan.search.as_deref() {
             plan.key.clone()
         } else {
             plan.key_under(request, search.as_ref())
         };
+        // What the upstream itself said is needed again: by the next 304, and by the policies that come after these.
+        let (mut fields, own) = match &said.changed {
+            None => (own, None),
+            Some(changed) => {
+                ensure_date(&mut own, head.response_time);
+                (changed.clone(), Some(Arc::new(deliver::kept(&own))))
+            }
+        };
+        let internal = internal(&fields);
+        remove_internal(&mut fields);
+        ensure_date(&mut fields, head.response_time);
         let stored = Stored {
-            status,
+            status: head.status,
             fields: deliver::kept(&fields),
             internal,
+            own,
             body: match part {
                 None => StoredBody::Whole(Pieces::default()),
                 Some(part) => StoredBody::Part(part, Pieces::default()),
@@ -182,7 +231,106 @@ impl<'a> Judge<'a> {
             clearance: Clearance::default(),
             judged_by: plan.routed.policy_generation(),
         };
-        Ok(Judged { stored, key, tags, search })
+        Ok(Judged { stored, key, tags, search, changed: said.changed })
+    }
+
+    /// What the rules and the policies' own wishes leave of a response: by what it is selected, and how it is purged.
+    fn kept(
+        &self,
+        own: &HeaderMap,
+        directives: &ResponseDirectives,
+        facts: &Facts,
+        said: &Said,
+        veto: impl Fn(&HeaderMap, &ResponseDirectives, &Facts) -> Result<(), NotStorable>,
+    ) -> Result<(SelectingFields, Tags, Cells), NotKept> {
+        if let Some(refusal) = &said.refusal {
+            let why = NotKept::because(refusal.reason, refusal.lies_in_the_request);
+            return Err(NotKept { hit_for_miss: refusal.hit_for_miss, ..why });
+        }
+        veto(own, directives, facts)?;
+        let vary = &self.plan.routed.route().vary;
+        let selecting =
+            SelectingFields::of(own, &self.request.fields, vary).map_err(|why| of_response(why.as_str()))?;
+        let tags = self.tags(own, said)?;
+        let cells = self.cells(own, &tags)?;
+        if let Some(changed) = said.changed.as_ref().filter(|_| said.sets_fields) {
+            // What a policy has put there may not be stored either: a cookie for everybody is still a cookie.
+            veto(changed, &self.directives(changed), facts)?;
+        }
+        Ok((selecting, tags, cells))
+    }
+
+    /// A stored response that other policies have judged, as those of now would have it: for this request, whose
+    /// values stand in for those of the one that brought it.
+    pub fn again(&self, stored: &Stored) -> Result<Stored, NotKept> {
+        let mut own = with_internal(stored);
+        // These places are ours. An age that it came with counts from then on.
+        match stored.facts.corrected_initial_age.as_s() {
+            0 => drop(own.remove(AGE)),
+            age_s => drop(own.insert(AGE, HeaderValue::from(age_s))),
+        }
+        if own.get(CACHE_STATUS).is_some_and(HeaderValue::is_empty) {
+            own.remove(CACHE_STATUS);
+        }
+        let response_time = stored.facts.response_time;
+        let head = Head { status: stored.status, request_time: response_time, response_time };
+        let before = Facts { policy: PolicyLifetimes::default(), ..stored.facts };
+        let said = match self.ask(head, &own, &before) {
+            Ok(said) => said,
+            Err(error) => {
+                return Err(NotKept { failed: Some(Box::new(error)), ..of_response("policy-fault") });
+            }
+        };
+        let facts = Facts { policy: said.lifetimes, ..stored.facts };
+        if let Some(refusal) = &said.refusal {
+            return Err(NotKept::because(refusal.reason, refusal.lies_in_the_request));
+        }
+        if let Some(changed) = said.changed.as_ref().filter(|_| said.sets_fields) {
+            // It was storable as it came, whoever asked for it. What is put there now has to be so for anybody.
+            let anybody = RequestFacts::of(&Method::GET, &HeaderMap::new(), false);
+            let (directives, rules) = (self.directives(changed), self.plan.rules());
+            match stored.body {
+                StoredBody::Part(..) => {
+                    storable_partial(anybody, stored.status, changed, &directives, &facts, &rules)?;
+                }
+                StoredBody::Whole(_) | StoredBody::Arriving(_) => {
+                    storable(anybody, stored.status, changed, &directives, &facts, &rules)?;
+                }
+            }
+        }
+        let tags = self.tags(&own, &said)?;
+        let cells = self.cells(&own, &tags)?;
+        let mut fields = said.changed.clone().unwrap_or_else(|| own.clone());
+        let internal = internal(&fields);
+        remove_internal(&mut fields);
+        Ok(Stored {
+            fields: deliver::kept(&fields),
+            internal,
+            own: said.changed.is_some().then(|| match &stored.own {
+                Some(own) => Arc::clone(own),
+                None => Arc::new(deliver::kept(&own)),
+            }),
+            facts,
+            cells,
+            clearance: stored.clearance.copied(),
+            judged_by: self.plan.routed.policy_generation(),
+            ..stored.with_body(stored.body.clone())
+        })
+    }
+
+    fn ask(&self, head: Head, own: &HeaderMap, facts: &Facts) -> Result<Said, Error> {
+        let Judge { worker, request, plan, trace, .. } = *self;
+        response::ask(worker, request, plan, head.status, own, facts, trace)
+    }
+
+    fn request_facts(&self) -> RequestFacts {
+        let Judge { request, kind, .. } = *self;
+        RequestFacts { kind, ..RequestFacts::of(&request.method, &request.fields, request.has_body) }
+    }
+
+    fn facts(&self, head: Head, fields: &HeaderMap, directives: &ResponseDirectives) -> Facts {
+        let Head { status, request_time, response_time } = head;
+        Facts::of(self.request_facts(), status, fields, directives, request_time, response_time)
     }
 
     fn directives(&self, fields: &HeaderMap) -> ResponseDirectives {
@@ -190,9 +338,9 @@ impl<'a> Judge<'a> {
     }
 
     /// All tags: the upstream's, the route's, and the policy's.
-    fn tags(&self, fields: &HeaderMap, decision: &StoreDecision) -> Result<Vec<Box<[u8]>>, TooMany> {
+    fn tags(&self, fields: &HeaderMap, said: &Said) -> Result<Tags, TooMany> {
         let Judge { request, plan, .. } = *self;
-        let mut tags: Vec<Box<[u8]>> = Vec::new();
+        let mut tags = Tags::new();
         upstream_tags(fields, |tag| tags.push(tag.into())).map_err(|_| TooMany)?;
         if let Some(captures) = plan.routed.captures(request) {
             for template in &plan.routed.route().tags {
@@ -203,7 +351,8 @@ impl<'a> Judge<'a> {
                 tags.push(tag.into_bytes().into());
             }
         }
-        tags.extend(plan.tags.iter().chain(&decision.tags).map(|tag| tag.as_bytes().into()));
+        let of_policies = plan.row.tags().chain(said.tags.iter().map(|tag| &**tag));
+        tags.extend(of_policies.map(|tag| tag.as_bytes().into()));
         if tags.len() > MAX_TAGS || !tags.iter().all(|tag| is_tag(tag)) {
             return Err(TooMany);
         }
@@ -211,7 +360,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The cells of the URL, of these tags, and of all groups.
-    fn cells(&self, fields: &HeaderMap, tags: &[Box<[u8]>]) -> Result<Box<[Arc<Cell>]>, TooMany> {
+    fn cells(&self, fields: &HeaderMap, tags: &[Box<[u8]>]) -> Result<Cells, TooMany> {
         let Judge { worker, request, .. } = *self;
         let invalidations = &worker.proxy.invalidations;
         let (host, target) = (request.target.host(), request.target.path_and_query().as_str());
@@ -221,12 +370,28 @@ impl<'a> Judge<'a> {
             cells.push(invalidations.cell(Subject::Group { host, name: name.as_bytes() }));
         })
         .map_err(|_| TooMany)?;
-        // A purge of any URL that is answered by the same response reaches it.
-        if search_rule(fields).is_some() {
+        // A purge of any URL that is answered by the same response reaches it: by the rule of its upstream, or of a policy.
+        if search_rule(fields).is_some() || request.as_written.is_some() {
             cells.push(invalidations.cell(Subject::Searched { host, path: request.target.path() }));
         }
         Ok(cells.into())
     }
+}
+
+type Tags = Vec<Box<[u8]>>;
+type Cells = Box<[Arc<Cell>]>;
+
+/// The fields of a stored response as its upstream sent them, with what clients do not get: what is not named again by a
+/// later answer still holds.
+pub fn with_internal(stored: &Stored) -> HeaderMap {
+    if let Some(own) = &stored.own {
+        return HeaderMap::clone(own);
+    }
+    let mut fields = stored.fields.clone();
+    for (name, value) in stored.internal.iter().flat_map(|internal| internal.iter()) {
+        fields.append(name.clone(), value.clone());
+    }
+    fields
 }
 
 /// More tags or groups than are kept, or one that is none.
@@ -260,7 +425,7 @@ fn ensure_date(fields: &mut HeaderMap, response_time: Timestamp) {
     //# corresponding Date header field to the message's header section if it
     //# is cached or forwarded downstream.
     if !fields.contains_key(DATE) {
-        let received = std::time::UNIX_EPOCH + std::time::Duration::from_secs(response_time.as_s());
+        let received = std::time::UNIX_EPOCH + Duration::from_secs(response_time.as_s());
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(received)) {
             fields.insert(DATE, date);
         }
@@ -271,16 +436,4 @@ fn ensure_date(fields: &mut HeaderMap, response_time: Timestamp) {
 pub fn with_date(mut update: HeaderMap, response_time: Timestamp) -> HeaderMap {
     ensure_date(&mut update, response_time);
     update
-}
-
-fn apply(decision: &StoreDecision, fields: &mut HeaderMap) {
-    for name in &decision.remove_fields {
-        fields.remove(name);
-    }
-    for (name, value) in &decision.set_fields {
-        // The framing of a body is not a policy's to decide.
-        if *name != CONTENT_LENGTH {
-            fields.insert(name.clone(), value.clone());
-        }
-    }
 }

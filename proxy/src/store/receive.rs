@@ -2,12 +2,13 @@
 //!
 //! Must not know why the response may be stored. Next: `arriving.rs`, `memory.rs`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use caching::partial::{combined_fields, may_combine, union};
 use http::StatusCode;
 use http_body::Body as _;
 
+use super::judge::with_internal;
 use crate::{
     arriving::{Arriving, FailOnDrop, NobodyReads},
     clock::Stopwatch,
@@ -29,7 +30,7 @@ pub(super) async fn receive(
     arriving: Arc<Arriving>,
     mut body: UpstreamBody,
 ) {
-    let upstream = plan.routed.upstream();
+    let upstream = plan.upstream();
     let (memory, limit_bytes) = (&worker.proxy.memory, worker.max_response_bytes(plan));
     let broken_if_dropped = FailOnDrop(Arc::clone(&arriving));
     let mut permit = Some(permit);
@@ -61,7 +62,7 @@ pub(super) async fn receive(
                 let is_too_large = arriving.push(chunk) as u64 > limit_bytes;
                 if (is_too_large || !has_room) && permit.take().is_some() {
                     if is_too_large {
-                        worker.remember_unshareable(plan);
+                        worker.remember_unshareable(plan, None);
                     }
                     arriving.stop_keeping();
                     kept = memory.keep_arriving();
@@ -117,8 +118,9 @@ fn united(worker: &Worker, key: &[u8], old: &Stored, new: &Stored) -> Option<Sto
     };
     // What the upstream said to this cache alone of the one may not hold for the other: tags, and how long.
     if !old.is_valid(&worker.proxy.invalidations, key)
+        || old.judged_by != new.judged_by
         || old.internal != new.internal
-        || !may_combine(&old.fields, &new.fields)
+        || !may_combine(old.own_fields(), new.own_fields())
     {
         return None;
     }
@@ -128,8 +130,10 @@ fn united(worker: &Worker, key: &[u8], old: &Stored, new: &Stored) -> Option<Sto
     let body =
         if union.part.is_whole() { StoredBody::Whole(bytes) } else { StoredBody::Part(union.part, bytes) };
     let fields = combined_fields(&old.fields, &new.fields);
+    let is_changed = old.own.is_some() || new.own.is_some();
+    let own = is_changed.then(|| Arc::new(combined_fields(&with_internal(old), &with_internal(new))));
     let cells = old.merged_cells(&new.cells);
-    Some(Stored { fields, cells, status: StatusCode::OK, ..new.with_body(body) })
+    Some(Stored { fields, own, cells, status: StatusCode::OK, ..new.with_body(body) })
 }
 
 impl Worker {
@@ -138,8 +142,8 @@ impl Worker {
     }
 
     /// Requests for this key need not wait for each other for a while.
-    pub(super) fn remember_unshareable(&self, plan: &Plan) {
-        let ttl = plan.routed.route().cache.hit_for_miss;
+    pub(super) fn remember_unshareable(&self, plan: &Plan, hit_for_miss: Option<Duration>) {
+        let ttl = hit_for_miss.unwrap_or(plan.routed.route().cache.hit_for_miss);
         self.proxy.unshareable.remember(&plan.key, self.proxy.clock.now() + ttl);
     }
 }

@@ -52,7 +52,11 @@ impl<'a> InvalidateUnlessRefused<'a> {
         let target = &self.request.target;
         let is_of_get =
             self.worker.proxy.normalised(target.clone()).path_and_query() == target.path_and_query();
-        if !invalidates_target(&self.request.method, fetched.status) || kept.search.is_some() || !is_of_get {
+        if !invalidates_target(&self.request.method, fetched.status)
+            || kept.search.is_some()
+            || !is_of_get
+            || self.request.as_written.is_some()
+        {
             self.answered(fetched.status, &fetched.fields);
             return None;
         }
@@ -94,6 +98,8 @@ impl<'a> InvalidateUnlessRefused<'a> {
 impl Drop for InvalidateUnlessRefused<'_> {
     fn drop(&mut self) {
         let target = &self.request.target;
-        self.worker.proxy.purge_url(target.host(), target.path_and_query().as_str(), Purge::Hard);
+        for target in std::iter::once(target).chain(&self.request.as_written) {
+            self.worker.proxy.purge_url(target.host(), target.path_and_query().as_str(), Purge::Hard);
+        }
     }
 }

@@ -164,14 +164,15 @@ fn broken_config(system: &System) -> Seen {
 }
 
 fn looping_component(system: &System) -> Seen {
-    let faults = "larder_policy_faults_total{route=\"resource\"}";
+    let faults = "larder_policy_faults_total{route=\"resource\",policy=\"spin-forever\",kind=\"deadline\"}";
     let looping = LarderToml {
         component: "policies/spin-forever.wasm",
         settings: "{}",
         ..LarderToml::new(system.ports)
     };
     change_config(system, &looping)?;
-    let before = metric(&system.admin("/metrics")?, faults)?;
+    // Not there before its first request.
+    let before = metric(&system.admin("/metrics")?, faults).unwrap_or_default();
     let answer = system.get(RESOURCE, &[])?;
     expect_status(&answer, "fwd=bypass; fwd-status=200")?;
     let after = metric(&system.admin("/metrics")?, faults)?;

@@ -7,13 +7,13 @@ use caching::freshness::{Allowances, StatusPattern};
 use caching::query::{ParameterPattern, QueryRules, TRACKING};
 use caching::vary::{VaryMode, VaryRules};
 use http::{HeaderName, Method};
-use serde_json::{Map, Number};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::super::section::kind;
-use super::super::{BadValue, OnFault, PathPattern, PolicyUse, TagTemplate};
+use super::super::{BadValue, PathPattern, PolicyUse, TagTemplate};
 use super::{
-    CacheRules, KeyRules, MAX_ROUTES, Matcher, Named, Route, RouteName, Section, Value, quoted, suggestion,
+    CacheRules, KeyRules, MAX_ROUTES, Matcher, Named, Route, RouteName, Section, Value, policy, quoted,
+    suggestion,
 };
 
 /// Freshness counts in whole seconds up to this (RFC 9111, section 1.2.2).
@@ -24,8 +24,6 @@ const MAX_TAGS: usize = 16;
 const MAX_UPGRADES: usize = 16;
 /// Hosts or methods of one route.
 const MAX_LISTED: usize = 100;
-/// Settings are parameters of a policy, not data.
-const MAX_SETTINGS_BYTES: usize = 64 << 10;
 /// One refreshes at the point that wastes least; ten times that is nearly always.
 const MOST_EAGER: f32 = 10.0;
 
@@ -35,12 +33,13 @@ pub(super) fn default_route() -> Route {
         name: RouteName::default_name(),
         matcher: Matcher::default(),
         upstream: 0,
+        upstreams: Vec::new(),
         cache: CacheRules::UPSTREAM_DECIDES,
         key: KeyRules::default(),
         vary: VaryRules::default(),
         tags: Vec::new(),
         upgrade: Vec::new(),
-        policy: None,
+        policies: Vec::new(),
     }
 }
 
@@ -97,6 +96,7 @@ fn route(
     let is_path_known = matcher.as_ref().is_none_or(|(_, is_path_known)| *is_path_known);
     let matcher = matcher.map(|(matcher, _)| matcher).unwrap_or_default();
     let upstream = upstream_index(&mut section, upstreams);
+    let choices = section.get("upstreams").map(|value| choices(&value, upstreams)).unwrap_or_default();
     let cache = section.get("cache").map_or(CacheRules::UPSTREAM_DECIDES, |value| cache_rules(&value));
     let key = section.get("key").and_then(|value| value.section()).map(key_rules).unwrap_or_default();
     let vary = section.get("vary").and_then(|value| value.section()).map(vary_rules).unwrap_or_default();
@@ -104,10 +104,9 @@ fn route(
     let tags = tags.map(|value| tags_of(&value, matcher.path.as_ref())).unwrap_or_default();
     let upgrade = section.get("upgrade").and_then(|value| value.list(MAX_UPGRADES)).unwrap_or_default();
     let upgrade = upgrade.iter().filter_map(|item| item.parse("\"websocket\"")).collect();
-    let policy =
-        section.get("policy").and_then(|value| value.section()).and_then(|section| policy(section, file));
+    let policies = own_policies(&mut section, file);
     section.finish();
-    Route { name, matcher, upstream, cache, key, vary, tags, upgrade, policy }
+    Route { name, matcher, upstream, upstreams: choices, cache, key, vary, tags, upgrade, policies }
 }
 
 /// The bool is false if there is a path that could not be read.
@@ -172,15 +171,46 @@ fn upstream_index(section: &mut Section<'_>, upstreams: &[Named]) -> usize {
         }
         return 0;
     };
-    let Some(wrong) = value.string("\"app\"") else { return 0 };
+    upstream_called(&value, upstreams).unwrap_or(0)
+}
+
+fn upstream_called(value: &Value<'_>, upstreams: &[Named]) -> Option<usize> {
+    let wanted = value.string("\"app\"")?;
     let names = || upstreams.iter().filter_map(|named| named.name.as_ref()).map(|name| name.as_str());
-    if let Some(index) =
-        upstreams.iter().position(|named| named.name.as_ref().is_some_and(|name| name.as_str() == wrong))
-    {
-        return index;
+    let is_wanted = |named: &Named| named.name.as_ref().is_some_and(|name| name.as_str() == wanted);
+    let index = upstreams.iter().position(is_wanted);
+    if index.is_none() {
+        value.fault(format!("no upstream {}{}", quoted(wanted), suggestion(wanted, names())));
     }
-    value.fault(format!("no upstream {}{}", quoted(wrong), suggestion(wrong, names())));
-    0
+    index
+}
+
+/// What policies may choose besides the route's own upstream.
+fn choices(value: &Value<'_>, upstreams: &[Named]) -> Vec<usize> {
+    let mut choices = Vec::new();
+    for item in value.list(MAX_LISTED).unwrap_or_default() {
+        let Some(index) = upstream_called(&item, upstreams) else { continue };
+        if choices.contains(&index) {
+            item.fault("is listed twice");
+        }
+        choices.push(index);
+    }
+    choices
+}
+
+/// One under `policy`, or several under `policies`.
+fn own_policies(section: &mut Section<'_>, file: &Path) -> Vec<PolicyUse> {
+    let (one, several) = (section.get("policy"), section.get("policies"));
+    if let (Some(_), Some(several)) = (&one, &several) {
+        several.fault("stands beside \"policy\"; write all of them here, in their order");
+    }
+    match (one, several) {
+        (_, Some(several)) => policy::policies(&several, file),
+        (Some(one), None) => {
+            one.section().and_then(|section| policy::policy(section, file)).into_iter().collect()
+        }
+        (None, None) => Vec::new(),
+    }
 }
 
 fn cache_rules(value: &Value<'_>) -> CacheRules {
@@ -337,73 +367,4 @@ fn tags_of(value: &Value<'_>, path: Option<&PathPattern>) -> Vec<TagTemplate> {
         TagTemplate::parse(item.string("\"user:{id}\"")?, path).map_err(|bad: BadValue| item.bad(&bad)).ok()
     };
     items.iter().filter_map(template).collect()
-}
-
-fn policy(mut section: Section<'_>, file: &Path) -> Option<PolicyUse> {
-    const COMPONENT_EXAMPLE: &str = "\"policies/tenant.wasm\"";
-    let component = section.require("component", &format!("component = {COMPONENT_EXAMPLE}"));
-    let settings = section.get("settings").and_then(|value| settings(&value));
-    let on_fault = section.get("on_fault").and_then(|value| match value.string("\"pass\"")? {
-        "pass" => Some(OnFault::Pass),
-        "fail" => Some(OnFault::Fail),
-        other => {
-            value.fault(format!("{} is neither \"pass\" nor \"fail\"", quoted(other)));
-            None
-        }
-    });
-    section.finish();
-    let component = component?;
-    let name = component.string(COMPONENT_EXAMPLE)?;
-    if name.is_empty() {
-        component.fault(format!("is empty; write for example {COMPONENT_EXAMPLE}"));
-    }
-    Some(PolicyUse {
-        component: file.parent().unwrap_or(Path::new("")).join(name),
-        settings: settings.unwrap_or_else(|| serde_json::Value::Object(Map::new())),
-        on_fault: on_fault.unwrap_or(OnFault::Pass),
-        position: component.position(),
-        path_in_file: component.path().to_owned(),
-    })
-}
-
-fn settings(value: &Value<'_>) -> Option<serde_json::Value> {
-    let DeValue::Table(table) = value.raw() else {
-        value.fault(format!("expected a table, found {}", kind(value.raw())));
-        return None;
-    };
-    let json = json_object(table).map_err(|why| value.fault(why)).ok()?;
-    let size_bytes = json.to_string().len();
-    if size_bytes > MAX_SETTINGS_BYTES {
-        value.fault(format!(
-            "settings have at most {MAX_SETTINGS_BYTES} bytes as JSON, these have {size_bytes}"
-        ));
-    }
-    Some(json)
-}
-
-fn json_object(table: &DeTable<'_>) -> Result<serde_json::Value, String> {
-    let pair = |(key, value): (&serde_spanned::Spanned<_>, &serde_spanned::Spanned<_>)| {
-        let key: &std::borrow::Cow<'_, str> = key.get_ref();
-        Ok((key.to_string(), json(value.get_ref()).map_err(|why| format!("{key}: {why}"))?))
-    };
-    table.iter().map(pair).collect::<Result<Map<_, _>, String>>().map(serde_json::Value::Object)
-}
-
-/// The parser bounds how deep values nest, so this may recurse.
-fn json(value: &DeValue<'_>) -> Result<serde_json::Value, String> {
-    match value {
-        DeValue::String(text) => Ok(text.as_ref().into()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map(Into::into)
-            .map_err(|_| format!("{number} does not fit into 64 bits")),
-        DeValue::Float(number) => {
-            let float = number.as_str().parse().ok().and_then(Number::from_f64);
-            float.map(serde_json::Value::Number).ok_or_else(|| format!("{number} cannot be written in JSON"))
-        }
-        DeValue::Boolean(value) => Ok((*value).into()),
-        // JSON has no dates; policies read them as text.
-        DeValue::Datetime(date) => Ok(date.to_string().into()),
-        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect::<Result<_, _>>(),
-        DeValue::Table(table) => json_object(table),
-    }
 }

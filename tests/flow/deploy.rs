@@ -1,0 +1,174 @@
+//! Another component in the place of one that serves: checked first, swapped between two requests, and back.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use flow_tests::{Origin, Proxy, proxy::config};
+
+use crate::{HIT, STORED, assert_status, status_of};
+
+const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60")];
+
+fn built(name: &str) -> Vec<u8> {
+    let folder = rig::policies::build().unwrap_or_else(|error| panic!("{error}"));
+    fs::read(folder.join(format!("{name}.wasm"))).expect("it was built")
+}
+
+/// The same component with another name for it in a section that nobody reads: other bytes, other code, same behaviour.
+fn edition(component: &[u8], number: u8) -> Vec<u8> {
+    // A custom section: id 0, its length, then a name with its length.
+    [component, &[0, 4, 3, b'n', b'o', number]].concat()
+}
+
+/// A folder with a component that a route may have; gone with its owner.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn with(component: &[u8]) -> Folder {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("larder-deploy-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        fs::write(folder.join("policy.wasm"), component).expect("the temporary folder can be written");
+        Folder(folder)
+    }
+
+    fn component(&self) -> PathBuf {
+        self.0.join("policy.wasm")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn with(origin: &Origin, component: &Path) -> String {
+    config(
+        origin,
+        &format!("[[route]]\nname = \"all\"\npolicy = {{ component = \"{}\" }}", component.display()),
+    )
+}
+
+fn call(proxy: &Proxy, what: &str, body: &[u8]) -> (u16, String) {
+    let mut client = rig::http::Client::connect(proxy.admin).expect("the admin listener takes connections");
+    let answer =
+        client.call("POST", &format!("/api/policy/{what}"), &[], body).expect("the admin listener answers");
+    (answer.status, answer.text())
+}
+
+#[test]
+fn a_component_is_deployed_and_taken_back() {
+    let (pass, answer) = (built("pass"), built("answer"));
+    let origin = Origin::fixed(200, FRESH, "x");
+    let folder = Folder::with(&pass);
+    let proxy = Proxy::with_config(&with(&origin, &folder.component()));
+    let previous = folder.0.join("policy.wasm.previous");
+    assert_status(&proxy.get("/a"), "larder; fwd=bypass; fwd-status=200");
+
+    let (status, text) = call(&proxy, "deploy?route=all", &answer);
+    assert_eq!(status, 200, "{text}");
+    assert!(text.contains("\"policy\": \"answer@") && text.contains("policy.wasm.previous"), "{text}");
+    assert_status(&proxy.get("/a"), "larder; detail=policy");
+    assert!(fs::read(folder.component()).unwrap() == answer && fs::read(&previous).unwrap() == pass);
+
+    for (now, before, expected) in
+        [(&pass, &answer, "larder; fwd=bypass; fwd-status=200"), (&answer, &pass, "larder; detail=policy")]
+    {
+        let (status, text) = call(&proxy, "rollback?route=all", b"");
+        assert_eq!(status, 200, "{text}");
+        assert_status(&proxy.get("/a"), expected);
+        assert!(fs::read(folder.component()).unwrap() == *now && fs::read(&previous).unwrap() == *before);
+    }
+    // Once more the same: what was there before it is still what one goes back to.
+    assert_eq!(call(&proxy, "deploy?route=all", &answer).0, 200);
+    assert!(fs::read(&previous).unwrap() == pass);
+    let left: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn what_cannot_serve_changes_neither_file_nor_proxy() {
+    let pass = built("pass");
+    let origin = Origin::fixed(200, FRESH, "x");
+    let folder = Folder::with(&pass);
+    let proxy = Proxy::with_config(&with(&origin, &folder.component()));
+    let generation = proxy.shared.generation();
+    for (what, body, expected) in [
+        ("deploy?route=all", b"not wasm".as_slice(), "policy.wasm"),
+        ("deploy?route=all", built("spin-in-describe").as_slice(), "policy.wasm"),
+        ("deploy?route=all", &built("tenant-key")[..1000], "policy.wasm"),
+        ("deploy?route=other", &pass, "there is no route \"other\"; there are all"),
+        ("deploy?route=all&name=x", &pass, "has no policy \"x\"; it has pass"),
+        ("deploy", &pass, "say which route"),
+        ("deploy?root=all", &pass, "is neither route=NAME"),
+        ("rollback?route=all", b"", "nothing to go back to"),
+    ] {
+        let (status, text) = call(&proxy, what, body);
+        assert!(status == 422 || status == 400, "{what}: {status} {text}");
+        assert!(text.contains(expected), "{what}: {text}");
+    }
+    assert_eq!(proxy.shared.generation(), generation);
+    assert!(fs::read(folder.component()).unwrap() == pass);
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+    assert_status(&proxy.get("/a"), "larder; fwd=bypass; fwd-status=200");
+}
+
+#[test]
+fn of_several_one_is_named() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let (one, two) = (Folder::with(&built("short-ttl")), Folder::with(&built("pass")));
+    let list = [&one, &two].map(|folder| format!("{{ component = \"{}\" }}", folder.component().display()));
+    let text = format!("[[route]]\nname = \"all\"\npolicies = [{}]", list.join(", "));
+    let proxy = Proxy::with_config(&config(&origin, &text));
+    let (status, text) = call(&proxy, "deploy?route=all", &built("answer"));
+    assert!(status == 422 && text.contains("say which one with --name: short-ttl, pass"), "{text}");
+    let (status, text) = call(&proxy, "deploy?route=all&name=pass", &built("answer"));
+    assert_eq!(status, 200, "{text}");
+    assert_status(&proxy.get("/a"), "larder; detail=policy");
+    assert!(fs::read(one.component()).unwrap() == built("short-ttl"));
+}
+
+#[test]
+fn many_swaps_drop_no_request_and_what_is_stored_stays() {
+    const SWAPS: u8 = 50;
+    let component = built("short-ttl");
+    let origin = Origin::start(|seen, answering| answering.reply(200, FRESH, &seen.target));
+    let folder = Folder::with(&component);
+    let proxy = Proxy::with_config(&with(&origin, &folder.component()));
+    assert_status(&proxy.get_with("/0/0", &[("host", "h")]), STORED);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..2)
+            .map(|number| {
+                let (proxy, is_over) = (&proxy, &is_over);
+                scope.spawn(move || {
+                    let mut client = proxy.client();
+                    let mut count = 0;
+                    while !is_over.load(Ordering::Relaxed) {
+                        let target = format!("/{number}/{}", count % 10);
+                        let answer = client.get(&target, &[("host", "h")]).expect("no request is dropped");
+                        assert_eq!((answer.status, answer.text()), (200, target));
+                        assert!(!status_of(&answer).contains("miss;") || count < 10, "{answer:?}");
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        for number in 0..SWAPS {
+            let (status, text) = call(&proxy, "deploy?route=all", &edition(&component, number));
+            assert_eq!(status, 200, "{text}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        for client in clients {
+            assert!(client.join().unwrap() > 0);
+        }
+    });
+    assert_status(&proxy.get_with("/0/0", &[("host", "h")]), HIT);
+    assert!(origin.count() <= 21, "{} fetches", origin.count());
+}
