@@ -24,7 +24,7 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { offered: vec!["EUR".to_owned(), "USD".to_owned()], price_ttl_ms: 5_000 }
+        Self { offered: ["EUR", "USD"].map(str::to_owned).to_vec(), price_ttl_ms: 5_000 }
     }
 }
 
