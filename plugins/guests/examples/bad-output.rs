@@ -1,7 +1,7 @@
 //! Answers, as a header field tells it, with one thing or another that may not be.
 
 use larder_policy::{
-    Answer, Input, Inputs, LookUp, NoSettings, Policy, Request, RequestDecision, RequestPolicy,
+    Answer, Input, Inputs, LookUp, NoSettings, Pass, Policy, Request, RequestDecision, RequestPolicy,
 };
 
 struct BadOutput {
@@ -33,8 +33,8 @@ impl RequestPolicy for BadOutput {
             "status-101" => Answer::new(101).into(),
             "status-600" => Answer::new(600).into(),
             "body-with-304" => Answer::new(304).body("x").into(),
-            "reason" => RequestDecision::Pass(long()),
-            "reason-line" => RequestDecision::Pass("a\nb".to_owned()),
+            "reason" => Pass::because(long()).into(),
+            "reason-line" => Pass::because("a\nb").into(),
             "empty-tag" => LookUp::new().tag("").into(),
             "comma-tag" => LookUp::new().tag("a,b").into(),
             "long-tag" => LookUp::new().tag(long()).into(),

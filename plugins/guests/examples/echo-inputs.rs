@@ -19,6 +19,7 @@ impl setup::Guest for EchoInputs {
             name: "echo-inputs".to_owned(),
             version: "1.0.0".to_owned(),
             settings_schema: "{}".to_owned(),
+            self_test: Vec::new(),
         }
     }
 
@@ -29,9 +30,13 @@ impl setup::Guest for EchoInputs {
             cookies: owned(&["plan"]),
             captures: owned(&["id"]),
             method: true,
+            host: true,
             path: true,
+            query: true,
             time: true,
+            decided: true,
             response_fields: owned(&["Content-Type", "x-kind"]),
+            ttl: true,
         })
     }
 }
@@ -40,7 +45,7 @@ impl request::Guest for EchoInputs {
     fn on_request(values: Vec<Option<String>>) -> request::RequestDecision {
         larder_policy::RequestDecision::from(larder_policy::LookUp {
             key_parts: shown(values),
-            tags: Vec::new(),
+            ..Default::default()
         })
         .into()
     }

@@ -28,7 +28,7 @@ impl RequestPolicy for CountsWords {
         }
         // In the order of the table: with a seed from outside it would be another one each time.
         let parts = counts.iter().map(|(word, count)| format!("{word}={count}"));
-        LookUp { key_parts: parts.collect(), tags: Vec::new() }.into()
+        LookUp { key_parts: parts.collect(), ..LookUp::default() }.into()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Wants something of the host that is neither its contract nor WASI.
 
-use larder_policy::{Inputs, NoSettings, Policy, Request, RequestDecision, RequestPolicy};
+use larder_policy::{Inputs, NoSettings, Pass, Policy, Request, RequestDecision, RequestPolicy};
 
 wit_bindgen::generate!({
     inline: "
@@ -25,7 +25,7 @@ impl Policy for ImportsHost {
 
 impl RequestPolicy for ImportsHost {
     fn on_request(&self, _: &Request<'_>) -> RequestDecision {
-        RequestDecision::Pass(other::host::secrets::read("admin"))
+        Pass::because(other::host::secrets::read("admin")).into()
     }
 }
 

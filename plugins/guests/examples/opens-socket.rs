@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use larder_policy::{Inputs, NoSettings, Policy, Request, RequestDecision, RequestPolicy};
+use larder_policy::{Inputs, NoSettings, Pass, Policy, Request, RequestDecision, RequestPolicy};
 
 struct OpensSocket;
 
@@ -20,8 +20,8 @@ impl Policy for OpensSocket {
 impl RequestPolicy for OpensSocket {
     fn on_request(&self, _: &Request<'_>) -> RequestDecision {
         match TcpStream::connect("127.0.0.1:80") {
-            Ok(_) => RequestDecision::Pass("connected".to_owned()),
-            Err(error) => RequestDecision::Pass(error.to_string()),
+            Ok(_) => Pass::because("connected").into(),
+            Err(error) => Pass::because(error.to_string()).into(),
         }
     }
 }

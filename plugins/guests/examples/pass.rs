@@ -1,10 +1,10 @@
 //! Never uses the cache.
 
-use larder_policy::{Inputs, NoSettings, Policy, Request, RequestDecision, RequestPolicy};
+use larder_policy::{Inputs, NoSettings, Pass, Policy, Request, RequestDecision, RequestPolicy};
 
-struct Pass;
+struct AlwaysPasses;
 
-impl Policy for Pass {
+impl Policy for AlwaysPasses {
     const NAME: &'static str = "pass";
     const VERSION: &'static str = "1.0.0";
     const SETTINGS_SCHEMA: &'static str = "{}";
@@ -15,10 +15,10 @@ impl Policy for Pass {
     }
 }
 
-impl RequestPolicy for Pass {
+impl RequestPolicy for AlwaysPasses {
     fn on_request(&self, _: &Request<'_>) -> RequestDecision {
-        RequestDecision::Pass("as it always does".to_owned())
+        Pass::because("as it always does").into()
     }
 }
 
-larder_policy::export!(Pass: request);
+larder_policy::export!(AlwaysPasses: request);

@@ -30,7 +30,7 @@ impl RequestPolicy for Remembers {
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.push(tenant.to_owned());
-        LookUp { key_parts: seen.clone(), tags: Vec::new() }.into()
+        LookUp { key_parts: seen.clone(), ..LookUp::default() }.into()
     }
 }
 

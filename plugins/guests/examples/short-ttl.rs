@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use larder_policy::{
-    Inputs, NoSettings, Policy, Request, Response, ResponseDecision, ResponseInput, ResponsePolicy, Store,
+    DoNotStore, FieldChanges, Inputs, NoSettings, Policy, Request, Response, ResponseDecision, ResponseInput,
+    ResponsePolicy, Store,
 };
 
 struct ShortTtl {
@@ -24,14 +25,16 @@ impl Policy for ShortTtl {
 impl ResponsePolicy for ShortTtl {
     fn on_response(&self, _: &Request<'_>, response: &Response<'_>) -> ResponseDecision {
         if response.status() >= 400 {
-            return ResponseDecision::DoNotStore(format!("status {}", response.status()));
+            return DoNotStore::because(format!("status {}", response.status())).into();
         }
         Store {
             ttl: Some(Duration::from_secs(5)),
             stale_if_error: Some(Duration::ZERO),
             tags: response.get(self.kind).map(|kind| format!("kind:{kind}")).into_iter().collect(),
-            set_fields: vec![("x-kept-for".to_owned(), "5".to_owned())],
-            remove_fields: vec!["Server".to_owned()],
+            fields: FieldChanges {
+                remove: vec!["Server".to_owned()],
+                set: vec![("x-kept-for".to_owned(), "5".to_owned())],
+            },
             ..Store::default()
         }
         .into()

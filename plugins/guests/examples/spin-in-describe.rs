@@ -18,7 +18,7 @@ impl setup::Guest for SpinInDescribe {
 
 impl request::Guest for SpinInDescribe {
     fn on_request(_: Vec<Option<String>>) -> request::RequestDecision {
-        request::RequestDecision::Pass("never configured".to_owned())
+        larder_policy::RequestDecision::from(larder_policy::Pass::because("never configured")).into()
     }
 }
 

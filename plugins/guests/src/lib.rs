@@ -10,11 +10,23 @@ pub mod other_version {
         inline: "
             package larder:policy@7.0.0;
             interface setup { describe: func() -> string; }
-            world policy { export setup; }
+            world other { export setup; }
         ",
         pub_export_macro: true,
         export_macro_name: "__export_other_version",
     });
 
     pub use exports::larder::policy::setup::Guest;
+}
+
+/// The first version, as a policy that was built for it has it.
+pub mod since_0_1 {
+    wit_bindgen::generate!({
+        path: "../../wit/since-0.1",
+        world: "policy",
+        pub_export_macro: true,
+        export_macro_name: "__export_since_0_1",
+    });
+
+    pub use exports::larder::policy::{request_policy, response_policy, setup};
 }

@@ -1,35 +1,64 @@
-//! One call: a reused instance, a deadline, the answer checked, or a fault and the instance thrown away.
+//! One call: a remembered decision, or a reused instance, a deadline, the answer checked; or a fault and the instance thrown
+//! away.
 //!
 //! It does not know what the values mean nor what becomes of a decision.
 
-use std::sync::{Arc, Weak};
+use std::{
+    rc::Rc,
+    sync::{Arc, Weak},
+};
 
 use wasmtime::Store;
 
 use crate::{
     checks,
-    decision::{RequestDecision, ResponseDecision, StoreDecision},
+    decision::{LookUp, RequestDecision, ResponseDecision, StoreDecision},
     engine::ticks,
     fault::{Fault, FaultKind, classify},
     limits::Guarded,
-    policy::{Exports, Loaded, Policy},
+    policy::{Loaded, Policy},
+    remembered::{Table, write_inputs},
+    versions::Exports,
 };
 
-/// The instances of one thread, at most one for each policy.
-#[derive(Default)]
+/// The instances of one thread, at most one for each policy, and what it remembers of their decisions.
 pub struct Instances {
     /// INVARIANT: sorted by `policy_id`. There are a few: a search in them is cheaper than a hash.
-    sorted: Vec<Instance>,
+    sorted: Vec<OfPolicy>,
+    /// The inputs of a call as they are looked up.
+    inputs: Vec<u8>,
+    unchanged_request: Rc<RequestDecision>,
+    unchanged_response: Rc<ResponseDecision>,
+    remembered_calls: u64,
+}
+
+struct OfPolicy {
+    policy_id: u64,
+    /// Whether anybody may still call it. Weak: a thread that is idle must not keep an old policy loaded.
+    policy: Weak<Loaded>,
+    /// None before the first call, after a fault, and when it was called often enough.
+    instance: Option<Instance>,
+    requests: Table<RequestDecision>,
+    responses: Table<ResponseDecision>,
 }
 
 struct Instance {
-    policy_id: u64,
     store: Store<Guarded>,
     exports: Exports,
     calls_left: u32,
     deadline_ticks: u64,
-    /// Whether anybody may still call it. Weak: a thread that is idle must not keep an old policy loaded.
-    policy: Weak<Loaded>,
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self {
+            sorted: Vec::new(),
+            inputs: Vec::new(),
+            unchanged_request: Rc::new(RequestDecision::LookUp(LookUp::default())),
+            unchanged_response: Rc::new(ResponseDecision::Store(StoreDecision::default())),
+            remembered_calls: 0,
+        }
+    }
 }
 
 impl Instances {
@@ -37,20 +66,38 @@ impl Instances {
         Self::default()
     }
 
-    /// `values`: one for each request input. A policy that does not decide requests changes nothing.
-    pub fn on_request(&mut self, policy: &Policy, values: &[Option<&str>]) -> Result<RequestDecision, Fault> {
-        debug_assert_eq!(values.len(), policy.inputs().request_values());
-        let unchanged = || RequestDecision::LookUp { key_parts: Vec::new(), tags: Vec::new() };
-        if !policy.decides_requests() {
-            return Ok(unchanged());
-        }
-        self.call(policy, |exports, store| match &exports.request {
-            Some(guest) => guest.call_on_request(store, values).map(checks::request_decision),
-            None => Ok(Ok(unchanged())),
-        })
+    /// How many decisions were remembered and not asked for.
+    pub fn remembered_calls(&self) -> u64 {
+        self.remembered_calls
     }
 
-    /// `request_values` as for [`Self::on_request`], `response_values`: one for each response field. A policy
+    /// `values`: one for each request input. A policy that does not decide requests changes nothing.
+    pub fn on_request(
+        &mut self,
+        policy: &Policy,
+        values: &[Option<&str>],
+    ) -> Result<Rc<RequestDecision>, Fault> {
+        debug_assert_eq!(values.len(), policy.inputs().request_values());
+        if !policy.decides_requests() {
+            return Ok(Rc::clone(&self.unchanged_request));
+        }
+        if policy.inputs().time {
+            return self.call_on_request(policy, values);
+        }
+        write_inputs(&mut self.inputs, None, values.iter());
+        let at = self.of(policy);
+        if let Some(known) = self.sorted[at].requests.get(&self.inputs) {
+            self.remembered_calls += 1;
+            return Ok(Rc::clone(known));
+        }
+        let decision = self.call_on_request(policy, values)?;
+        // A call may leave no place for a policy that is loaded no more, but this one is.
+        let at = self.of(policy);
+        self.sorted[at].requests.keep(&self.inputs, &decision);
+        Ok(decision)
+    }
+
+    /// `request_values` as for [`Self::on_request`], `response_values`: one for each response input. A policy
     /// that does not decide responses changes nothing.
     pub fn on_response(
         &mut self,
@@ -58,58 +105,102 @@ impl Instances {
         status: u16,
         request_values: &[Option<&str>],
         response_values: &[Option<&str>],
-    ) -> Result<ResponseDecision, Fault> {
+    ) -> Result<Rc<ResponseDecision>, Fault> {
         debug_assert_eq!(request_values.len(), policy.inputs().request_values());
-        debug_assert_eq!(response_values.len(), policy.inputs().response_fields.len());
-        let unchanged = || ResponseDecision::Store(StoreDecision::default());
+        debug_assert_eq!(response_values.len(), policy.inputs().response_values());
         if !policy.decides_responses() {
-            return Ok(unchanged());
+            return Ok(Rc::clone(&self.unchanged_response));
         }
-        self.call(policy, |exports, store| match &exports.response {
-            Some(guest) => guest
-                .call_on_response(store, status, request_values, response_values)
-                .map(checks::response_decision),
-            None => Ok(Ok(unchanged())),
-        })
+        if policy.inputs().time {
+            return self.call_on_response(policy, status, request_values, response_values);
+        }
+        // How many there are of each is the policy's own, so that one list of them is enough.
+        write_inputs(&mut self.inputs, Some(status), request_values.iter().chain(response_values));
+        let at = self.of(policy);
+        if let Some(known) = self.sorted[at].responses.get(&self.inputs) {
+            self.remembered_calls += 1;
+            return Ok(Rc::clone(known));
+        }
+        let decision = self.call_on_response(policy, status, request_values, response_values)?;
+        let at = self.of(policy);
+        self.sorted[at].responses.keep(&self.inputs, &decision);
+        Ok(decision)
     }
 
-    /// `call` gives wasmtime's error, or what the checks say of the answer.
+    /// [`Self::on_request`], asking the policy whatever it decided before.
+    pub fn call_on_request(
+        &mut self,
+        policy: &Policy,
+        values: &[Option<&str>],
+    ) -> Result<Rc<RequestDecision>, Fault> {
+        let call = |exports: &Exports, store: &mut Store<Guarded>| {
+            exports.on_request(store, values).map(|said| said.map(checks::request_decision))
+        };
+        let decided = self.call(policy, call)?;
+        Ok(decided.map_or_else(|| Rc::clone(&self.unchanged_request), Rc::new))
+    }
+
+    /// [`Self::on_response`], asking the policy whatever it decided before.
+    pub fn call_on_response(
+        &mut self,
+        policy: &Policy,
+        status: u16,
+        request_values: &[Option<&str>],
+        response_values: &[Option<&str>],
+    ) -> Result<Rc<ResponseDecision>, Fault> {
+        let call = |exports: &Exports, store: &mut Store<Guarded>| {
+            let said = exports.on_response(store, status, request_values, response_values);
+            said.map(|said| said.map(checks::response_decision))
+        };
+        let decided = self.call(policy, call)?;
+        Ok(decided.map_or_else(|| Rc::clone(&self.unchanged_response), Rc::new))
+    }
+
+    /// `call` gives wasmtime's error, or what the checks say of the answer; `None`: the component has no such function.
     fn call<Decision>(
         &mut self,
         policy: &Policy,
-        call: impl FnOnce(&Exports, &mut Store<Guarded>) -> wasmtime::Result<Result<Decision, String>>,
-    ) -> Result<Decision, Fault> {
-        let at = match self.position(policy.loaded.id) {
-            Ok(at) => at,
-            Err(_) => self.add(&policy.loaded)?,
+        call: impl FnOnce(&Exports, &mut Store<Guarded>) -> Option<wasmtime::Result<Result<Decision, String>>>,
+    ) -> Result<Option<Decision>, Fault> {
+        let at = self.of(policy);
+        let place = &mut self.sorted[at].instance;
+        let mut instance = match place.take() {
+            Some(instance) => instance,
+            None => Instance::new(&policy.loaded)?,
         };
-        let instance = &mut self.sorted[at];
         instance.store.data_mut().begin_call();
         instance.store.set_epoch_deadline(instance.deadline_ticks);
-        let outcome = match call(&instance.exports, &mut instance.store) {
-            Ok(Ok(decision)) => Ok(decision),
-            Ok(Err(refusal)) => Err(policy.loaded.fault(FaultKind::Refused, refusal)),
+        let outcome = match call(&instance.exports, &mut instance.store).transpose() {
+            Ok(said) => said.transpose().map_err(|refusal| policy.loaded.fault(FaultKind::Refused, refusal)),
             Err(error) => Err(policy.loaded.fault_of(&error, instance.store.data())),
         };
         instance.calls_left = instance.calls_left.saturating_sub(1);
-        if outcome.is_err() || instance.calls_left == 0 {
-            self.sorted.remove(at);
+        if outcome.is_ok() && instance.calls_left > 0 {
+            *place = Some(instance);
         }
         outcome
     }
 
-    /// Where the instance of a policy is, or would be.
-    fn position(&self, policy_id: u64) -> Result<usize, usize> {
-        self.sorted.binary_search_by_key(&policy_id, |instance| instance.policy_id)
-    }
-
-    fn add(&mut self, policy: &Arc<Loaded>) -> Result<usize, Fault> {
-        // The moment at which a reload shows here; the instances of what it replaced go.
-        self.sorted.retain(|instance| instance.policy.strong_count() > 0);
-        let fresh = Instance::new(policy)?;
-        let at = self.position(policy.id).unwrap_or_else(|at| at);
+    /// Where what belongs to a policy is.
+    fn of(&mut self, policy: &Policy) -> usize {
+        let id = policy.loaded.id;
+        let position =
+            |sorted: &[OfPolicy]| sorted.binary_search_by_key(&id, |of_policy| of_policy.policy_id);
+        if let Ok(at) = position(&self.sorted) {
+            return at;
+        }
+        // The moment at which a reload shows here; what it replaced goes.
+        self.sorted.retain(|of_policy| of_policy.policy.strong_count() > 0);
+        let at = position(&self.sorted).unwrap_or_else(|at| at);
+        let fresh = OfPolicy {
+            policy_id: id,
+            policy: Arc::downgrade(&policy.loaded),
+            instance: None,
+            requests: Table::new(),
+            responses: Table::new(),
+        };
         self.sorted.insert(at, fresh);
-        Ok(at)
+        at
     }
 }
 
@@ -120,11 +211,11 @@ impl Instance {
         let exports = loaded
             .program
             .instantiate(&mut store)
-            .and_then(|instance| loaded.program.exports(&mut store, &instance))
+            .and_then(|instance| loaded.program.indices.load(&mut store, &instance))
             .map_err(|error| loaded.fault_of(&error, store.data()))?;
         let deadline_ticks = ticks(limits.deadline);
         store.set_epoch_deadline(deadline_ticks);
-        match exports.setup.call_configure(&mut store, &loaded.settings) {
+        match exports.configure(&mut store, &loaded.settings) {
             // The same inputs as at load: the same code with the same settings and nothing else to go by.
             Ok(Ok(_)) => (),
             Ok(Err(refusal)) => {
@@ -133,14 +224,7 @@ impl Instance {
             }
             Err(error) => return Err(loaded.fault_of(&error, store.data())),
         }
-        Ok(Self {
-            policy_id: loaded.id,
-            store,
-            exports,
-            calls_left: limits.calls_per_instance,
-            deadline_ticks,
-            policy: Arc::downgrade(loaded),
-        })
+        Ok(Self { store, exports, calls_left: limits.calls_per_instance, deadline_ticks })
     }
 }
 

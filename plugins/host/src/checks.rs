@@ -8,52 +8,98 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header::SET_COOKIE};
 
 use crate::{
-    bindings::{
-        request_policy::{self, Answer, LookUp},
-        response_policy, setup,
+    bindings::v0_2::{self, request_policy, response_policy, setup},
+    decision::{
+        Answer, DoNotStore, FieldChanges, Forward, Inputs, LookUp, Pass, QueryChange, RequestDecision,
+        ResponseDecision, StoreDecision,
     },
-    decision::{Inputs, RequestDecision, ResponseDecision, StoreDecision},
     limits::{
         BODY_BYTES_MAX, DURATION_MS_MAX, FIELD_VALUE_BYTES_MAX, FIELDS_MAX, INPUT_NAME_BYTES_MAX, INPUTS_MAX,
-        KEY_PART_BYTES_MAX, KEY_PARTS_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX, SCHEMA_BYTES_MAX, TAG_BYTES_MAX,
-        TAGS_MAX,
+        KEY_PART_BYTES_MAX, KEY_PARTS_MAX, NAME_BYTES_MAX, PARAMETERS_MAX, REASON_BYTES_MAX,
+        SCHEMA_BYTES_MAX, SELF_TEST_BYTES_MAX, SELF_TESTS_MAX, TAG_BYTES_MAX, TAGS_MAX,
     },
 };
 
 type Checked<T> = Result<T, String>;
 
 pub(crate) fn request_decision(said: request_policy::RequestDecision) -> Checked<RequestDecision> {
+    use request_policy::RequestDecision as Said;
     Ok(match said {
-        request_policy::RequestDecision::LookUp(LookUp { key_parts, tags }) => {
-            RequestDecision::LookUp { key_parts: self::key_parts(key_parts)?, tags: self::tags(tags)? }
+        Said::LookUp(said) => RequestDecision::LookUp(LookUp {
+            key_parts: key_parts(said.key_parts)?,
+            tags: tags(said.tags)?,
+            forward: forward(said.forward)?,
+        }),
+        Said::Pass(said) => {
+            RequestDecision::Pass(Pass { reason: reason(said.reason)?, forward: forward(said.forward)? })
         }
-        request_policy::RequestDecision::Pass(reason) => {
-            RequestDecision::Pass { reason: self::reason(reason)? }
-        }
-        request_policy::RequestDecision::Answer(Answer { status, fields, body }) => {
+        Said::Answer(request_policy::Answer { status, fields, body }) => {
             let status = answer_status(status)?;
             at_most(BODY_BYTES_MAX, body.len(), "bytes of body")?;
             if !body.is_empty() && matches!(status.as_u16(), 204 | 205 | 304) {
                 return Err(format!("a body with status {}", status.as_u16()));
             }
-            RequestDecision::Answer { status, fields: self::fields(fields)?, body: Bytes::from(body) }
+            RequestDecision::Answer(Answer { status, fields: self::fields(fields)?, body: Bytes::from(body) })
         }
     })
 }
 
 pub(crate) fn response_decision(said: response_policy::ResponseDecision) -> Checked<ResponseDecision> {
+    use response_policy::ResponseDecision as Said;
     Ok(match said {
-        response_policy::ResponseDecision::DoNotStore(reason) => {
-            ResponseDecision::DoNotStore { reason: self::reason(reason)? }
-        }
-        response_policy::ResponseDecision::Store(store) => ResponseDecision::Store(StoreDecision {
-            ttl: duration(store.ttl_ms, "ttl")?,
-            stale_while_revalidate: duration(store.stale_while_revalidate_ms, "stale-while-revalidate")?,
-            stale_if_error: duration(store.stale_if_error_ms, "stale-if-error")?,
-            tags: tags(store.tags)?,
-            set_fields: stored_fields(store.set_fields)?,
-            remove_fields: field_names(store.remove_fields)?,
+        Said::DoNotStore(said) => ResponseDecision::DoNotStore(DoNotStore {
+            reason: reason(said.reason)?,
+            hit_for_miss: duration(said.hit_for_miss_ms, "hit-for-miss")?,
+            fields: field_changes(said.fields)?,
         }),
+        Said::Store(said) => ResponseDecision::Store(StoreDecision {
+            ttl: duration(said.ttl_ms, "ttl")?,
+            stale_while_revalidate: duration(said.stale_while_revalidate_ms, "stale-while-revalidate")?,
+            stale_if_error: duration(said.stale_if_error_ms, "stale-if-error")?,
+            tags: tags(said.tags)?,
+            fields: stored_fields(said.fields)?,
+        }),
+    })
+}
+
+fn forward(said: request_policy::Forward) -> Checked<Forward> {
+    let fields = field_changes(said.fields)?;
+    let names = fields.remove.iter().chain(fields.set.iter().map(|(name, _)| name));
+    if let Some(refused) = names.into_iter().find(|name| !may_change_in_requests(name)) {
+        return Err(format!("field {refused}: not a policy's to change in a request"));
+    }
+    Ok(Forward { upstream: said.upstream.map(upstream_name).transpose()?, query: query(said.query)?, fields })
+}
+
+/// Conditions and ranges are what the cache itself works with, content is the client's, and who forwarded is the proxy's to say.
+fn may_change_in_requests(name: &HeaderName) -> bool {
+    const OTHERS: [&str; 6] = ["cache-control", "expect", "forwarded", "pragma", "range", "via"];
+    const FAMILIES: [&str; 3] = ["content-", "if-", "x-forwarded-"];
+    let name = name.as_str();
+    !OTHERS.contains(&name) && !FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+fn upstream_name(name: String) -> Checked<Box<str>> {
+    at_most(NAME_BYTES_MAX, name.len(), "bytes in the name of an upstream")?;
+    Ok(name.into_boxed_str())
+}
+
+fn query(said: request_policy::QueryChange) -> Checked<QueryChange> {
+    let names = |names: Vec<String>| {
+        at_most(PARAMETERS_MAX, names.len(), "query parameters")?;
+        for name in &names {
+            at_most(INPUT_NAME_BYTES_MAX, name.len(), "bytes in the name of a query parameter")?;
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic() && !b"&=#".contains(&byte))
+            {
+                return Err(format!("query parameter {:?}: not as it could stand in a query", clip(name)));
+            }
+        }
+        Ok(boxed(names))
+    };
+    Ok(match said {
+        request_policy::QueryChange::Unchanged => QueryChange::Unchanged,
+        request_policy::QueryChange::Only(said) => QueryChange::Only(names(said)?),
+        request_policy::QueryChange::Without(said) => QueryChange::Without(names(said)?),
     })
 }
 
@@ -75,7 +121,9 @@ pub(crate) fn description(said: &setup::Description) -> Checked<()> {
         let version = clip(&said.version);
         return Err(format!("version {version:?}: not [0-9A-Za-z.+-]+ of at most {NAME_BYTES_MAX} bytes"));
     }
-    at_most(SCHEMA_BYTES_MAX, said.settings_schema.len(), "bytes of settings schema")
+    at_most(SCHEMA_BYTES_MAX, said.settings_schema.len(), "bytes of settings schema")?;
+    at_most(SELF_TESTS_MAX, said.self_test.len(), "cases of self-test")?;
+    at_most(SELF_TEST_BYTES_MAX, said.self_test.iter().map(String::len).sum(), "bytes of self-test")
 }
 
 pub(crate) fn inputs(said: setup::Inputs) -> Checked<Inputs> {
@@ -91,9 +139,13 @@ pub(crate) fn inputs(said: setup::Inputs) -> Checked<Inputs> {
         cookies: input_names(said.cookies, "cookie")?,
         captures: input_names(said.captures, "capture")?,
         method: said.method,
+        host: said.host,
         path: said.path,
+        query: said.query,
         time: said.time,
+        decided: said.decided,
         response_fields: said.response_fields.iter().map(|name| input_field(name)).collect::<Checked<_>>()?,
+        ttl: said.ttl,
     })
 }
 
@@ -146,12 +198,16 @@ fn fields(fields: Vec<(String, String)>) -> Checked<Vec<(HeaderName, HeaderValue
 }
 
 /// What is stored is for every client, and a cookie for one.
-fn stored_fields(said: Vec<(String, String)>) -> Checked<Vec<(HeaderName, HeaderValue)>> {
-    let checked = fields(said)?;
-    if checked.iter().any(|(name, _)| name == SET_COOKIE) {
+fn stored_fields(said: v0_2::FieldChanges) -> Checked<FieldChanges> {
+    let checked = field_changes(said)?;
+    if checked.set.iter().any(|(name, _)| name == SET_COOKIE) {
         return Err(format!("field {SET_COOKIE}: not on a stored response"));
     }
     Ok(checked)
+}
+
+fn field_changes(said: v0_2::FieldChanges) -> Checked<FieldChanges> {
+    Ok(FieldChanges { remove: field_names(said.remove)?, set: fields(said.set)? })
 }
 
 fn field_names(names: Vec<String>) -> Checked<Vec<HeaderName>> {
@@ -161,9 +217,10 @@ fn field_names(names: Vec<String>) -> Checked<Vec<HeaderName>> {
 
 /// Framing and connection management are the proxy's; a policy that touched them could smuggle.
 fn field_name(name: &str) -> Checked<HeaderName> {
-    const PROXY_OWNS: [&str; 8] = [
+    const PROXY_OWNS: [&str; 9] = [
         "connection",
         "content-length",
+        "host",
         "keep-alive",
         "proxy-connection",
         "te",
@@ -222,8 +279,14 @@ fn clip(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{DURATION_MS_MAX, description, inputs, response_decision, response_policy::Store, setup};
-    use crate::bindings::response_policy::ResponseDecision;
+    use super::{
+        DURATION_MS_MAX, description, inputs, request_decision,
+        request_policy::{self, RequestDecision},
+        response_decision,
+        response_policy::{DoNotStore, ResponseDecision, Store},
+        setup,
+        v0_2::FieldChanges,
+    };
 
     #[track_caller]
     fn check_description(name: &str, version: &str, schema_bytes: usize, expected: Result<(), &str>) {
@@ -231,6 +294,7 @@ mod tests {
             name: name.to_owned(),
             version: version.to_owned(),
             settings_schema: " ".repeat(schema_bytes),
+            self_test: Vec::new(),
         };
         match (description(&said), expected) {
             (Ok(()), Ok(())) => (),
@@ -251,9 +315,20 @@ mod tests {
             stale_while_revalidate_ms: None,
             stale_if_error_ms: None,
             tags: Vec::new(),
-            set_fields: Vec::new(),
-            remove_fields: Vec::new(),
+            fields: no_changes(),
         }
+    }
+
+    fn no_changes() -> FieldChanges {
+        FieldChanges { remove: Vec::new(), set: Vec::new() }
+    }
+
+    fn set(name: &str, value: &str) -> FieldChanges {
+        FieldChanges { set: vec![(name.to_owned(), value.to_owned())], ..no_changes() }
+    }
+
+    fn removed(name: &str) -> FieldChanges {
+        FieldChanges { remove: vec![name.to_owned()], ..no_changes() }
     }
 
     fn no_inputs() -> setup::Inputs {
@@ -263,9 +338,13 @@ mod tests {
             cookies: Vec::new(),
             captures: Vec::new(),
             method: false,
+            host: false,
             path: false,
+            query: false,
             time: false,
+            decided: false,
             response_fields: Vec::new(),
+            ttl: false,
         }
     }
 
@@ -300,7 +379,6 @@ mod tests {
 
     #[test]
     fn a_stored_response_stays_within_bounds() {
-        let fields = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
         assert!(response_decision(ResponseDecision::Store(nothing())).is_ok());
         let longest = Store { ttl_ms: Some(DURATION_MS_MAX), ..nothing() };
         assert!(response_decision(ResponseDecision::Store(longest)).is_ok());
@@ -309,15 +387,65 @@ mod tests {
         refuse_store(Store { stale_while_revalidate_ms: over, ..nothing() }, "stale-while-revalidate of");
         refuse_store(Store { stale_if_error_ms: Some(u64::MAX), ..nothing() }, "stale-if-error of");
         refuse_store(Store { tags: vec!["\u{e4}".to_owned()], ..nothing() }, "not of visible ASCII");
-        refuse_store(
-            Store { set_fields: fields("Set-Cookie", "a=b"), ..nothing() },
-            "not on a stored response",
-        );
-        refuse_store(Store { set_fields: fields("larder-version", "lsn=0"), ..nothing() }, "not a policy's");
-        refuse_store(Store { set_fields: fields("x", "a\rb"), ..nothing() }, "control character");
-        let removed = vec!["Transfer-Encoding".to_owned()];
-        refuse_store(Store { remove_fields: removed, ..nothing() }, "not a policy's");
-        let reason = ResponseDecision::DoNotStore("a\nb".to_owned());
-        assert!(response_decision(reason).is_err());
+        refuse_store(Store { fields: set("Set-Cookie", "a=b"), ..nothing() }, "not on a stored response");
+        refuse_store(Store { fields: set("larder-version", "lsn=0"), ..nothing() }, "not a policy's");
+        refuse_store(Store { fields: set("x", "a\rb"), ..nothing() }, "control character");
+        refuse_store(Store { fields: removed("Transfer-Encoding"), ..nothing() }, "not a policy's");
+        let reason = |reason: &str, hit_for_miss_ms| DoNotStore {
+            reason: reason.to_owned(),
+            hit_for_miss_ms,
+            fields: set("Set-Cookie", "a=b"),
+        };
+        assert!(response_decision(ResponseDecision::DoNotStore(reason("a", Some(0)))).is_ok());
+        assert!(response_decision(ResponseDecision::DoNotStore(reason("a\nb", None))).is_err());
+        assert!(response_decision(ResponseDecision::DoNotStore(reason("a", over))).is_err());
+    }
+
+    #[test]
+    fn a_request_goes_on_within_bounds() {
+        let unchanged = || request_policy::Forward {
+            upstream: None,
+            query: request_policy::QueryChange::Unchanged,
+            fields: no_changes(),
+        };
+        let decide = |forward| {
+            request_decision(RequestDecision::Pass(request_policy::Pass { reason: "a".to_owned(), forward }))
+        };
+        assert!(decide(unchanged()).is_ok());
+        assert!(decide(request_policy::Forward { fields: removed("Cookie"), ..unchanged() }).is_ok());
+        assert!(decide(request_policy::Forward { fields: set("x-bucket", "b"), ..unchanged() }).is_ok());
+        for name in [
+            "Range",
+            "If-None-Match",
+            "If-Range",
+            "Content-Type",
+            "Cache-Control",
+            "X-Forwarded-For",
+            "Via",
+            "Host",
+            "Content-Length",
+            "Larder-Min-Version",
+        ] {
+            let refuse = |fields| {
+                let error = decide(request_policy::Forward { fields, ..unchanged() }).expect_err(name);
+                assert!(error.contains("not a policy's"), "{error}");
+            };
+            refuse(set(name, "1"));
+            refuse(removed(name));
+        }
+        let query = |names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            let query = request_policy::QueryChange::Only(names);
+            decide(request_policy::Forward { query, ..unchanged() })
+        };
+        assert!(query(&[]).is_ok() && query(&["page", "utm_*", "a%20b"]).is_ok());
+        for names in
+            [[""].as_slice(), &["a b"], &["a&b"], &["a=b"], &["a\n"], &["a"; 65], &[&"a".repeat(257)]]
+        {
+            assert!(query(names).is_err(), "{names:?}");
+        }
+        let upstream =
+            |name: &str| decide(request_policy::Forward { upstream: Some(name.to_owned()), ..unchanged() });
+        assert!(upstream("canary").is_ok() && upstream(&"a".repeat(65)).is_err());
     }
 }

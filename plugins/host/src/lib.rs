@@ -15,14 +15,21 @@ mod schema;
 mod wasi;
 mod policy;
 mod call;
+mod remembered;
+mod inputs;
 pub mod cases;
 mod checks;
+mod versions;
 mod bindings;
 
 pub use call::Instances;
-pub use decision::{Inputs, RequestDecision, ResponseDecision, StoreDecision};
+pub use decision::{
+    Answer, DoNotStore, FieldChanges, Forward, Inputs, LookUp, Pass, QueryChange, RequestDecision,
+    ResponseDecision, StoreDecision,
+};
 pub use engine::{Engine, EngineError};
 pub use fault::{Fault, FaultKind};
+pub use inputs::{RequestView, Values, cookie};
 pub use limits::Limits;
 pub use load::LoadError;
 pub use policy::Policy;

@@ -11,7 +11,9 @@ use serde_json::Value;
 use wasmtime::component::{Component, Linker};
 
 use crate::{
-    bindings::{request_policy, response_policy, setup},
+    bindings::v0_2::setup,
+    call::Instances,
+    cases::Case,
     checks,
     decision::Inputs,
     engine::{Engine, ticks},
@@ -19,12 +21,9 @@ use crate::{
     limits::LOAD_DEADLINE,
     policy::{Loaded, Policy, Program},
     schema::Schema,
+    versions::{Indices, Version},
     wasi,
 };
-
-/// The version of `larder:policy` that this host speaks.
-const SUPPORTED: &str = "0.1.0";
-const PACKAGE: &str = "larder:policy/";
 
 /// Why there is no policy. Each begins with the name that was given to [`Engine::load`].
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +37,10 @@ pub enum LoadError {
     Module { component: String },
     #[error("{component}: compile: {detail}")]
     Compile { component: String, detail: String },
-    #[error("{component}: exports {found}; supported: larder:policy@{SUPPORTED}")]
+    #[error("{component}: exports {found}; supported: {}", Version::all_full())]
     Version { component: String, found: String },
-    #[error("{component}: {detail}; see larder:policy@{SUPPORTED}")]
-    Contract { component: String, detail: String },
+    #[error("{component}: {detail}; see larder:policy@{version}")]
+    Contract { component: String, detail: String, version: &'static str },
     #[error("{component}: imports {import}; a policy is granted nothing but what it declares in `inputs`")]
     Import { component: String, import: String },
     /// Trapped, took too long, or described itself in a way that may not be.
@@ -49,39 +48,71 @@ pub enum LoadError {
     Setup { component: String, call: &'static str, detail: String },
     #[error("{component}: settings schema of {policy}: {detail}")]
     Schema { component: String, policy: String, detail: String },
+    /// A case that it brings itself comes out otherwise.
+    #[error("{component}: self-test of {policy}: {detail}")]
+    SelfTest { component: String, policy: String, detail: String },
     /// Against the schema, or in the policy's own words.
     #[error("{component}: settings for {policy}: {}", faults.join("; "))]
     Settings { component: String, policy: String, faults: Vec<String> },
 }
 
 impl Engine {
-    /// Compiles `wasm`, asks it to describe itself, checks `settings` against its schema and lets it take
-    /// them. `name` stands in front of every error, for instance the path of the file. Blocks.
+    /// Compiles `wasm`, asks it to describe itself, checks `settings` against its schema, lets it take them, and puts to it
+    /// the cases that it brings as its self-test. `name` stands in front of every error, for instance the path of the
+    /// file. Blocks.
     pub fn load(&self, name: &str, wasm: &[u8], settings: &Value) -> Result<Policy, LoadError> {
-        let component = || name.to_owned();
-        let program = self.compile(name, wasm)?;
+        let program = Arc::new(self.compile(name, wasm)?);
         self.shared.ticker.begin();
+        let (policy, self_test) = self.configured(name, &program, settings)?;
+        for text in &self_test {
+            self.replay(name, &policy, text).map_err(|detail| LoadError::SelfTest {
+                component: name.to_owned(),
+                policy: policy.name().to_owned(),
+                detail: one_line(&detail),
+            })?;
+        }
+        Ok(policy)
+    }
+
+    /// The policy under these settings, and the cases that it brings.
+    fn configured(
+        &self,
+        name: &str,
+        program: &Arc<Program>,
+        settings: &Value,
+    ) -> Result<(Policy, Vec<String>), LoadError> {
         // A route without settings gives none of them.
         let settings = if settings.is_null() { &Value::Object(serde_json::Map::new()) } else { settings };
         let settings_text = settings.to_string();
-        let (description, inputs) = self.set_up(name, &program, settings, &settings_text)?;
-        if !inputs.response_fields.is_empty() && program.response.is_none() {
-            let detail = "declares response fields and does not export response-policy".to_owned();
-            return Err(LoadError::Contract { component: component(), detail });
+        let (description, inputs) = self.set_up(name, program, settings, &settings_text)?;
+        if inputs.response_values() > 0 && !program.indices.decides_responses() {
+            let detail = "declares what it reads of responses and does not export response-policy".to_owned();
+            let version = program.indices.version().full();
+            return Err(LoadError::Contract { component: name.to_owned(), detail, version });
         }
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        Ok(Policy {
-            loaded: Arc::new(Loaded {
-                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-                engine: self.shared.clone(),
-                program,
-                settings: settings_text,
-                label: format!("{}@{}", description.name, description.version).into(),
-                name: description.name,
-                version: description.version,
-                inputs,
-            }),
-        })
+        let loaded = Loaded {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            engine: self.shared.clone(),
+            program: Arc::clone(program),
+            settings: settings_text,
+            label: format!("{}@{}", description.name, description.version).into(),
+            name: description.name,
+            version: description.version,
+            inputs,
+        };
+        Ok((Policy { loaded: Arc::new(loaded) }, description.self_test))
+    }
+
+    /// Puts cases to a policy, each under the settings that it names.
+    fn replay(&self, name: &str, policy: &Policy, text: &str) -> Result<(), String> {
+        for case in Case::read(text)? {
+            let (policy, _) = self
+                .configured(name, &policy.loaded.program, case.settings())
+                .map_err(|error| format!("{case}: {error}"))?;
+            case.check(&policy, &mut Instances::new()).map_err(|why| format!("{case}: {why}"))?;
+        }
+        Ok(())
     }
 
     fn compile(&self, name: &str, wasm: &[u8]) -> Result<Program, LoadError> {
@@ -93,7 +124,8 @@ impl Engine {
         };
         check_preamble(name, wasm)?;
         let compiled = Component::from_binary(engine, wasm).map_err(compile_error)?;
-        check_version(name, engine, &compiled)?;
+        let version = Version::of(engine, &compiled)
+            .map_err(|found| LoadError::Version { component: component(), found })?;
 
         let mut linker = Linker::new(engine);
         wasi::link(&mut linker, engine, &compiled)
@@ -101,25 +133,14 @@ impl Engine {
             .map_err(|import| LoadError::Import { component: component(), import })?;
         let pre = linker.instantiate_pre(&compiled).map_err(compile_error)?;
 
-        let contract_error = |error: wasmtime::Error| LoadError::Contract {
-            component: component(),
-            detail: format!("{error:#}"),
-        };
-        let setup = setup::GuestIndices::new(&pre).map_err(contract_error)?;
-        let exports = |interface: &str| {
-            compiled.get_export_index(None, format!("{PACKAGE}{interface}@{SUPPORTED}")).is_some()
-        };
-        let request = exports("request-policy")
-            .then(|| request_policy::GuestIndices::new(&pre).map_err(contract_error))
-            .transpose()?;
-        let response = exports("response-policy")
-            .then(|| response_policy::GuestIndices::new(&pre).map_err(contract_error))
-            .transpose()?;
-        if request.is_none() && response.is_none() {
-            let detail = "exports neither request-policy nor response-policy".to_owned();
-            return Err(LoadError::Contract { component: component(), detail });
+        let contract_error =
+            |detail| LoadError::Contract { component: component(), detail, version: version.full() };
+        let indices =
+            Indices::of(version, &compiled, &pre).map_err(|error| contract_error(format!("{error:#}")))?;
+        if !indices.decides_requests() && !indices.decides_responses() {
+            return Err(contract_error("exports neither request-policy nor response-policy".to_owned()));
         }
-        Ok(Program { pre, setup, request, response })
+        Ok(Program { pre, indices })
     }
 
     /// What a throw-away instance says about itself and these settings.
@@ -137,14 +158,16 @@ impl Engine {
         let instance = program
             .instantiate(&mut store)
             .map_err(|error| setup_error("start", classify(&error, store.data()).1))?;
-        let exports = program
-            .exports(&mut store, &instance)
-            .map_err(|error| LoadError::Contract { component: component(), detail: format!("{error:#}") })?;
+        let version = program.indices.version().full();
+        let exports = program.indices.load(&mut store, &instance).map_err(|error| LoadError::Contract {
+            component: component(),
+            detail: format!("{error:#}"),
+            version,
+        })?;
 
         store.set_epoch_deadline(ticks(LOAD_DEADLINE));
         let description = exports
-            .setup
-            .call_describe(&mut store)
+            .describe(&mut store)
             .map_err(|error| setup_error("describe", classify(&error, store.data()).1))?;
         checks::description(&description).map_err(|detail| setup_error("describe", detail))?;
 
@@ -162,8 +185,7 @@ impl Engine {
 
         store.set_epoch_deadline(ticks(LOAD_DEADLINE));
         let inputs = exports
-            .setup
-            .call_configure(&mut store, settings_text)
+            .configure(&mut store, settings_text)
             .map_err(|error| setup_error("configure", classify(&error, store.data()).1))?
             .map_err(|refusal| refused(vec![one_line(&refusal)]))?;
         let inputs = checks::inputs(inputs).map_err(|detail| setup_error("configure", detail))?;
@@ -182,20 +204,6 @@ fn check_preamble(name: &str, wasm: &[u8]) -> Result<(), LoadError> {
         return Err(LoadError::Module { component: name.to_owned() });
     }
     Ok(())
-}
-
-/// A policy for another version has its exports under other names; say that, not that they are missing.
-fn check_version(name: &str, engine: &wasmtime::Engine, compiled: &Component) -> Result<(), LoadError> {
-    let ty = compiled.component_type();
-    let of_package: Vec<_> =
-        ty.exports(engine).map(|(export, _)| export).filter(|export| export.starts_with(PACKAGE)).collect();
-    let other = of_package.iter().find(|export| export.rsplit('@').next() != Some(SUPPORTED));
-    let found = match other {
-        Some(other) => (*other).to_owned(),
-        None if of_package.is_empty() => "nothing of larder:policy".to_owned(),
-        None => return Ok(()),
-    };
-    Err(LoadError::Version { component: name.to_owned(), found })
 }
 
 /// A guest's own words, short and without control characters.

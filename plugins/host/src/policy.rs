@@ -10,10 +10,10 @@ use wasmtime::{
 };
 
 use crate::{
-    bindings::{request_policy, response_policy, setup},
     decision::Inputs,
     engine::{Shared, ticks},
     limits::Guarded,
+    versions::Indices,
 };
 
 /// A loaded policy. Clones are cheap and the same policy.
@@ -26,7 +26,7 @@ pub(crate) struct Loaded {
     /// Tells the instances of this load from those of any other, of the same file too.
     pub(crate) id: u64,
     pub(crate) engine: Arc<Shared>,
-    pub(crate) program: Program,
+    pub(crate) program: Arc<Program>,
     pub(crate) settings: String,
     pub(crate) name: String,
     pub(crate) version: String,
@@ -37,16 +37,7 @@ pub(crate) struct Loaded {
 /// Compiled code with its imports, and where its exports are.
 pub(crate) struct Program {
     pub(crate) pre: InstancePre<Guarded>,
-    pub(crate) setup: setup::GuestIndices,
-    pub(crate) request: Option<request_policy::GuestIndices>,
-    pub(crate) response: Option<response_policy::GuestIndices>,
-}
-
-/// The functions of one instance, looked up once.
-pub(crate) struct Exports {
-    pub(crate) setup: setup::Guest,
-    pub(crate) request: Option<request_policy::Guest>,
-    pub(crate) response: Option<response_policy::Guest>,
+    pub(crate) indices: Indices,
 }
 
 impl Policy {
@@ -69,12 +60,17 @@ impl Policy {
         &self.loaded.inputs
     }
 
+    /// The version of `larder:policy` that it is built for, as in `0.2`.
+    pub fn contract_version(&self) -> &'static str {
+        self.loaded.program.indices.version().short()
+    }
+
     pub fn decides_requests(&self) -> bool {
-        self.loaded.program.request.is_some()
+        self.loaded.program.indices.decides_requests()
     }
 
     pub fn decides_responses(&self) -> bool {
-        self.loaded.program.response.is_some()
+        self.loaded.program.indices.decides_responses()
     }
 }
 
@@ -89,18 +85,5 @@ impl Program {
     pub(crate) fn instantiate(&self, store: &mut Store<Guarded>) -> wasmtime::Result<Instance> {
         store.set_epoch_deadline(ticks(store.data().deadline));
         self.pre.instantiate(&mut *store)
-    }
-
-    /// Fails where the types of the exports are not those of `wit/`.
-    pub(crate) fn exports(
-        &self,
-        store: &mut Store<Guarded>,
-        instance: &Instance,
-    ) -> wasmtime::Result<Exports> {
-        Ok(Exports {
-            setup: self.setup.load(&mut *store, instance)?,
-            request: self.request.as_ref().map(|it| it.load(&mut *store, instance)).transpose()?,
-            response: self.response.as_ref().map(|it| it.load(&mut *store, instance)).transpose()?,
-        })
     }
 }

@@ -6,7 +6,7 @@
 pub mod setup {
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package larder:sdk-setup; world setup { export larder:policy/setup@0.1.0; }",
+        inline: "package larder:sdk-setup; world setup { export larder:policy/setup@0.2.0; }",
         world: "larder:sdk-setup/setup",
         generate_all,
         pub_export_macro: true,
@@ -21,6 +21,7 @@ pub mod setup {
             name: P::NAME.to_owned(),
             version: P::VERSION.to_owned(),
             settings_schema: P::SETTINGS_SCHEMA.to_owned(),
+            self_test: P::SELF_TEST.iter().map(|&case| case.to_owned()).collect(),
         }
     }
 
@@ -32,9 +33,13 @@ pub mod setup {
                 cookies: inputs.cookies,
                 captures: inputs.captures,
                 method: inputs.method,
+                host: inputs.host,
                 path: inputs.path,
+                query: inputs.query,
                 time: inputs.time,
+                decided: inputs.decided,
                 response_fields: inputs.response_fields,
+                ttl: inputs.ttl,
             }
         }
     }
@@ -43,7 +48,7 @@ pub mod setup {
 pub mod request {
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package larder:sdk-request; world request { export larder:policy/request-policy@0.1.0; }",
+        inline: "package larder:sdk-request; world request { export larder:policy/request-policy@0.2.0; }",
         world: "larder:sdk-request/request",
         generate_all,
         pub_export_macro: true,
@@ -51,19 +56,34 @@ pub mod request {
     });
 
     use exports::larder::policy::request_policy;
+    use larder::policy::types::FieldChanges;
     pub use request_policy::{Guest, RequestDecision};
 
     impl From<crate::RequestDecision> for RequestDecision {
         fn from(decision: crate::RequestDecision) -> Self {
             match decision {
-                crate::RequestDecision::LookUp(crate::LookUp { key_parts, tags }) => {
-                    Self::LookUp(request_policy::LookUp { key_parts, tags })
+                crate::RequestDecision::LookUp(crate::LookUp { key_parts, tags, forward }) => {
+                    Self::LookUp(request_policy::LookUp { key_parts, tags, forward: forward.into() })
                 }
-                crate::RequestDecision::Pass(reason) => Self::Pass(reason),
+                crate::RequestDecision::Pass(crate::Pass { reason, forward }) => {
+                    Self::Pass(request_policy::Pass { reason, forward: forward.into() })
+                }
                 crate::RequestDecision::Answer(crate::Answer { status, fields, body }) => {
                     Self::Answer(request_policy::Answer { status, fields, body })
                 }
             }
+        }
+    }
+
+    impl From<crate::Forward> for request_policy::Forward {
+        fn from(forward: crate::Forward) -> Self {
+            let crate::Forward { upstream, query, fields: crate::FieldChanges { remove, set } } = forward;
+            let query = match query {
+                crate::QueryChange::Unchanged => request_policy::QueryChange::Unchanged,
+                crate::QueryChange::Only(names) => request_policy::QueryChange::Only(names),
+                crate::QueryChange::Without(names) => request_policy::QueryChange::Without(names),
+            };
+            Self { upstream, query, fields: FieldChanges { remove, set } }
         }
     }
 }
@@ -73,7 +93,7 @@ pub mod response {
 
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package larder:sdk-response; world response { export larder:policy/response-policy@0.1.0; }",
+        inline: "package larder:sdk-response; world response { export larder:policy/response-policy@0.2.0; }",
         world: "larder:sdk-response/response",
         generate_all,
         pub_export_macro: true,
@@ -81,22 +101,32 @@ pub mod response {
     });
 
     use exports::larder::policy::response_policy;
+    use larder::policy::types::FieldChanges;
     pub use response_policy::{Guest, ResponseDecision};
 
     impl From<crate::ResponseDecision> for ResponseDecision {
         fn from(decision: crate::ResponseDecision) -> Self {
             match decision {
-                crate::ResponseDecision::DoNotStore(reason) => Self::DoNotStore(reason),
+                crate::ResponseDecision::DoNotStore(crate::DoNotStore { reason, hit_for_miss, fields }) => {
+                    Self::DoNotStore(response_policy::DoNotStore {
+                        reason,
+                        hit_for_miss_ms: hit_for_miss.map(milliseconds),
+                        fields: changes(fields),
+                    })
+                }
                 crate::ResponseDecision::Store(store) => Self::Store(response_policy::Store {
                     ttl_ms: store.ttl.map(milliseconds),
                     stale_while_revalidate_ms: store.stale_while_revalidate.map(milliseconds),
                     stale_if_error_ms: store.stale_if_error.map(milliseconds),
                     tags: store.tags,
-                    set_fields: store.set_fields,
-                    remove_fields: store.remove_fields,
+                    fields: changes(store.fields),
                 }),
             }
         }
+    }
+
+    fn changes(crate::FieldChanges { remove, set }: crate::FieldChanges) -> FieldChanges {
+        FieldChanges { remove, set }
     }
 
     fn milliseconds(duration: Duration) -> u64 {

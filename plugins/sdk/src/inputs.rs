@@ -2,6 +2,8 @@
 //!
 //! The order in which values are passed is the contract's (`wit/plugin.wit`); only this file knows it.
 
+use std::time::Duration;
+
 /// Collects what a policy reads, while it is configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
@@ -10,9 +12,13 @@ pub struct Inputs {
     pub(crate) cookies: Vec<String>,
     pub(crate) captures: Vec<String>,
     pub(crate) method: bool,
+    pub(crate) host: bool,
     pub(crate) path: bool,
+    pub(crate) query: bool,
     pub(crate) time: bool,
+    pub(crate) decided: bool,
     pub(crate) response_fields: Vec<String>,
+    pub(crate) ttl: bool,
 }
 
 /// Something of the request, for [`Request::get`]. Good for the policy that was configured with it.
@@ -26,15 +32,22 @@ pub struct Input {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseInput(usize);
 
+/// The lifetime that a response has so far, for [`Response::ttl`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TtlInput(());
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Field,
-    Query,
+    Parameter,
     Cookie,
     Capture,
     Method,
+    Host,
     Path,
+    Query,
     Time,
+    Decided,
 }
 
 impl Inputs {
@@ -44,7 +57,7 @@ impl Inputs {
     }
 
     pub fn query_parameter(&mut self, name: &str) -> Input {
-        Input { kind: Kind::Query, position: declare(&mut self.query_parameters, name) }
+        Input { kind: Kind::Parameter, position: declare(&mut self.query_parameters, name) }
     }
 
     pub fn cookie(&mut self, name: &str) -> Input {
@@ -61,13 +74,31 @@ impl Inputs {
         Input { kind: Kind::Method, position: 0 }
     }
 
+    /// The authority that is asked, in lower case, with a port that is not the default.
+    pub fn host(&mut self) -> Input {
+        self.host = true;
+        Input { kind: Kind::Host, position: 0 }
+    }
+
     /// The path without the query.
     pub fn path(&mut self) -> Input {
         self.path = true;
         Input { kind: Kind::Path, position: 0 }
     }
 
-    /// Whole seconds since 1970, in decimal. Decisions are then remembered for no longer than a second.
+    /// The query without its `?`, if there is one.
+    pub fn query(&mut self) -> Input {
+        self.query = true;
+        Input { kind: Kind::Query, position: 0 }
+    }
+
+    /// What the policies before this one made of the request: `look-up` or `pass`.
+    pub fn decided(&mut self) -> Input {
+        self.decided = true;
+        Input { kind: Kind::Decided, position: 0 }
+    }
+
+    /// Whole seconds since 1970, in decimal. Decisions are then not remembered.
     pub fn time(&mut self) -> Input {
         self.time = true;
         Input { kind: Kind::Time, position: 0 }
@@ -78,15 +109,24 @@ impl Inputs {
         ResponseInput(declare(&mut self.response_fields, &name.to_ascii_lowercase()))
     }
 
+    /// The lifetime that the response has so far, for [`crate::ResponsePolicy`] alone.
+    pub fn ttl(&mut self) -> TtlInput {
+        self.ttl = true;
+        TtlInput(())
+    }
+
     /// Where the values of each kind begin.
     pub(crate) fn offsets(&self) -> Offsets {
         let query = self.request_fields.len();
         let cookie = query + self.query_parameters.len();
         let capture = cookie + self.cookies.len();
         let method = capture + self.captures.len();
-        let path = method + usize::from(self.method);
-        let time = path + usize::from(self.path);
-        Offsets([0, query, cookie, capture, method, path, time])
+        let host = method + usize::from(self.method);
+        let path = host + usize::from(self.host);
+        let whole_query = path + usize::from(self.path);
+        let time = whole_query + usize::from(self.query);
+        let decided = time + usize::from(self.time);
+        Offsets([0, query, cookie, capture, method, host, path, whole_query, time, decided])
     }
 }
 
@@ -100,7 +140,7 @@ fn declare(names: &mut Vec<String>, name: &str) -> usize {
 
 /// By [`Kind`], in its order.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Offsets([usize; 7]);
+pub(crate) struct Offsets([usize; 10]);
 
 /// What the policy asked for, of one request.
 #[derive(Debug, Clone, Copy)]
@@ -127,6 +167,12 @@ pub struct Response<'a> {
 impl<'a> Response<'a> {
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// The lifetime that it has by its own fields, the route and the policies before this one; `None`: it has none.
+    pub fn ttl(&self, _: TtlInput) -> Option<Duration> {
+        // It comes behind all fields.
+        self.values.last()?.as_ref()?.parse().ok().map(Duration::from_millis)
     }
 
     /// The value, if the response has it.

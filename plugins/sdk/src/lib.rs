@@ -10,7 +10,7 @@
 //! use std::time::Duration;
 //!
 //! use larder_policy::{
-//!     Input, Inputs, LookUp, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
+//!     Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
 //!     ResponseInput, ResponsePolicy, Store,
 //! };
 //!
@@ -47,7 +47,7 @@
 //!         match request.get(self.currency) {
 //!             None => LookUp::new().key_part(self.settings.fallback.as_str()).into(),
 //!             Some(known @ ("EUR" | "USD")) => LookUp::new().key_part(known).into(),
-//!             Some(_) => RequestDecision::Pass("a currency of the client's own".to_owned()),
+//!             Some(_) => Pass::because("a currency of the client's own").into(),
 //!         }
 //!     }
 //! }
@@ -55,8 +55,7 @@
 //! impl ResponsePolicy for PerCurrency {
 //!     fn on_response(&self, _: &Request<'_>, response: &Response<'_>) -> ResponseDecision {
 //!         if response.get(self.kind) == Some("price") {
-//!             let tags = vec!["prices".to_owned()];
-//!             return Store { ttl: Some(Duration::from_secs(5)), tags, ..Store::default() }.into();
+//!             return Store::new().ttl(Duration::from_secs(5)).tag("prices").into();
 //!         }
 //!         // Whatever the upstream and the route say.
 //!         Store::default().into()
@@ -119,8 +118,11 @@ pub mod bindings;
 #[cfg(test)]
 mod tests;
 
-pub use decision::{Answer, LookUp, RequestDecision, ResponseDecision, Store};
-pub use inputs::{Input, Inputs, Request, Response, ResponseInput};
+pub use decision::{
+    Answer, DoNotStore, FieldChanges, Forward, LookUp, Pass, QueryChange, RequestDecision, ResponseDecision,
+    Store,
+};
+pub use inputs::{Input, Inputs, Request, Response, ResponseInput, TtlInput};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -133,6 +135,8 @@ pub trait Policy: Sized + Send + Sync + 'static {
     /// them on.
     const SETTINGS_SCHEMA: &'static str;
     type Settings: DeserializeOwned;
+    /// Texts of case files (`docs/policies.md`) that the host puts to the policy before it is used.
+    const SELF_TEST: &'static [&'static str] = &[];
 
     /// The policy under these settings. What it reads is asked for here, by name, and the handle kept.
     /// `Err` says why it cannot work with the settings.

@@ -2,6 +2,8 @@
 //!
 //! Like the host, it passes only what the policy asked for.
 
+use std::time::Duration;
+
 use crate::{
     Inputs, Policy, RequestDecision, RequestPolicy, ResponseDecision, ResponsePolicy,
     glue::{Configured, configure},
@@ -26,9 +28,13 @@ enum Kind {
     Cookie,
     Capture,
     Method,
+    Host,
     Path,
+    WholeQuery,
     Time,
+    Decided,
     ResponseField,
+    Ttl,
 }
 
 impl<P: Policy> Tester<P> {
@@ -39,8 +45,19 @@ impl<P: Policy> Tester<P> {
     }
 
     fn request_values(&self, given: &Given) -> Vec<Option<String>> {
-        let Inputs { request_fields, query_parameters, cookies, captures, method, path, time, .. } =
-            &self.inputs;
+        let Inputs {
+            request_fields,
+            query_parameters,
+            cookies,
+            captures,
+            method,
+            host,
+            path,
+            query,
+            time,
+            decided,
+            ..
+        } = &self.inputs;
         let mut values = Vec::new();
         for (kind, names) in [
             (Kind::Field, request_fields),
@@ -50,7 +67,14 @@ impl<P: Policy> Tester<P> {
         ] {
             values.extend(names.iter().map(|name| given.find(kind, name)));
         }
-        for (kind, wanted) in [(Kind::Method, method), (Kind::Path, path), (Kind::Time, time)] {
+        for (kind, wanted) in [
+            (Kind::Method, method),
+            (Kind::Host, host),
+            (Kind::Path, path),
+            (Kind::WholeQuery, query),
+            (Kind::Time, time),
+            (Kind::Decided, decided),
+        ] {
             values.extend(wanted.then(|| given.find(kind, "")));
         }
         values
@@ -66,7 +90,8 @@ impl<P: RequestPolicy> Tester<P> {
 impl<P: ResponsePolicy> Tester<P> {
     pub fn on_response(&self, status: u16, given: &Given) -> ResponseDecision {
         let fields = self.inputs.response_fields.iter();
-        let response_values: Vec<_> = fields.map(|name| given.find(Kind::ResponseField, name)).collect();
+        let mut response_values: Vec<_> = fields.map(|name| given.find(Kind::ResponseField, name)).collect();
+        response_values.extend(self.inputs.ttl.then(|| given.find(Kind::Ttl, "")));
         self.configured.on_response(status, &self.request_values(given), &response_values)
     }
 }
@@ -99,6 +124,29 @@ impl Given {
     #[must_use]
     pub fn method(self, method: &str) -> Self {
         self.with(Kind::Method, "", method)
+    }
+
+    #[must_use]
+    pub fn host(self, host: &str) -> Self {
+        self.with(Kind::Host, "", host)
+    }
+
+    /// The whole of it; its parameters are given by [`Self::query_parameter`].
+    #[must_use]
+    pub fn query(self, query: &str) -> Self {
+        self.with(Kind::WholeQuery, "", query)
+    }
+
+    /// `look-up` or `pass`.
+    #[must_use]
+    pub fn decided(self, decided: &str) -> Self {
+        self.with(Kind::Decided, "", decided)
+    }
+
+    /// The lifetime that the response has so far.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.with(Kind::Ttl, "", &ttl.as_millis().to_string())
     }
 
     #[must_use]

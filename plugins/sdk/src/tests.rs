@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use crate::{
-    Answer, Input, Inputs, LookUp, NoSettings, Policy, Request, RequestDecision, RequestPolicy, Response,
-    ResponseDecision, ResponseInput, ResponsePolicy, Store,
+    Answer, DoNotStore, Input, Inputs, LookUp, NoSettings, Pass, Policy, Request, RequestDecision,
+    RequestPolicy, Response, ResponseDecision, ResponseInput, ResponsePolicy, Store,
     bindings::{request, response, setup},
     glue::Slot,
     testing::{Given, Tester},
@@ -40,7 +40,7 @@ impl Policy for ReadsAll {
 impl RequestPolicy for ReadsAll {
     fn on_request(&self, request: &Request<'_>) -> RequestDecision {
         let parts = self.request.iter().map(|input| request.get(*input).unwrap_or("-").to_owned());
-        LookUp { key_parts: parts.collect(), tags: Vec::new() }.into()
+        LookUp { key_parts: parts.collect(), ..LookUp::default() }.into()
     }
 }
 
@@ -48,7 +48,7 @@ impl ResponsePolicy for ReadsAll {
     fn on_response(&self, request: &Request<'_>, response: &Response<'_>) -> ResponseDecision {
         let read = self.response.map(|input| response.get(input).unwrap_or("-"));
         let tenant = request.get(self.request[3]).unwrap_or("-");
-        ResponseDecision::DoNotStore(format!("{} {tenant} {}", response.status(), read.join(" ")))
+        DoNotStore::because(format!("{} {tenant} {}", response.status(), read.join(" "))).into()
     }
 }
 
@@ -74,7 +74,7 @@ fn each_handle_reads_its_own_value() {
     let tester = Tester::<ReadsAll>::new("{}").unwrap();
     let expected = key_parts(&["12", "/a", "7", "acme", "gold", "GET", "2", "acme"]);
     assert_eq!(tester.on_request(&given), expected);
-    let expected = ResponseDecision::DoNotStore("404 acme list list".to_owned());
+    let expected = DoNotStore::because("404 acme list list").into();
     assert_eq!(tester.on_response(404, &given), expected);
 }
 
@@ -100,7 +100,7 @@ fn values_come_in_the_order_of_the_contract() {
     let expected = ["time", "path", "capture", "field", "cookie", "method", "query", "field"];
     assert_eq!(SLOT.on_request(&passed), key_parts(&expected));
     let decision = SLOT.on_response(200, &passed, &values(&["kind"]));
-    assert_eq!(decision, ResponseDecision::DoNotStore("200 field kind kind".to_owned()));
+    assert_eq!(decision, DoNotStore::because("200 field kind kind").into());
 }
 
 #[test]
@@ -123,14 +123,19 @@ fn decisions_keep_their_parts_on_the_way_out() {
     let fields = vec![("location".to_owned(), "/b".to_owned())];
     assert_eq!((passed.status, passed.fields, passed.body), (301, fields, b"moved".to_vec()));
 
-    let store = Store {
-        ttl: Some(Duration::MAX),
-        stale_while_revalidate: Some(Duration::from_micros(1_500)),
-        remove_fields: vec!["server".to_owned()],
-        ..Store::default()
-    };
+    let forwarded =
+        Pass::because("b").upstream("canary").only_parameters(["page"]).set_field("x", "1").remove_field("y");
+    let request::RequestDecision::Pass(passed) = RequestDecision::from(forwarded).into() else { panic!() };
+    assert_eq!((passed.reason.as_str(), passed.forward.upstream.as_deref()), ("b", Some("canary")));
+    assert_eq!(passed.forward.fields.remove, ["y"]);
+    assert_eq!(passed.forward.fields.set, [("x".to_owned(), "1".to_owned())]);
+
+    let store = Store::new()
+        .ttl(Duration::MAX)
+        .stale_while_revalidate(Duration::from_micros(1_500))
+        .remove_field("server");
     let response::ResponseDecision::Store(passed) = ResponseDecision::from(store).into() else { panic!() };
     assert_eq!(passed.ttl_ms, Some(u64::MAX));
     assert_eq!((passed.stale_while_revalidate_ms, passed.stale_if_error_ms), (Some(1), None));
-    assert_eq!(passed.remove_fields, ["server"]);
+    assert_eq!(passed.fields.remove, ["server"]);
 }

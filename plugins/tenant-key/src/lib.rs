@@ -35,7 +35,7 @@ mod settings;
 use std::{collections::BTreeMap, time::Duration};
 
 use larder_policy::{
-    Input, Inputs, LookUp, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
+    Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
     ResponsePolicy, Store,
 };
 
@@ -109,7 +109,7 @@ impl RequestPolicy for TenantKey {
                 let tag = format!("tenant:{name}");
                 LookUp::new().key_part(tag.clone()).tag(tag)
             }
-            Tenant::Odd => return RequestDecision::Pass("not a tenant's name".to_owned()),
+            Tenant::Odd => return Pass::because("not a tenant's name").into(),
         };
         if let Some(Language { accepted, offered }) = &self.language {
             let accepted = request.get(*accepted).unwrap_or_default();

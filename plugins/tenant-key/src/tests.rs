@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use larder_policy::{
-    LookUp, RequestDecision, ResponseDecision, Store,
+    LookUp, Pass, RequestDecision, ResponseDecision, Store,
     testing::{Given, Tester},
 };
 
@@ -14,7 +14,7 @@ fn tester(settings: &str) -> Tester<TenantKey> {
 #[track_caller]
 fn check_key(settings: &str, given: &Given, key_parts: &[&str], tags: &[&str]) {
     let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-    let expected = LookUp { key_parts: owned(key_parts), tags: owned(tags) };
+    let expected = LookUp { key_parts: owned(key_parts), tags: owned(tags), ..LookUp::default() };
     assert_eq!(tester(settings).on_request(given), RequestDecision::LookUp(expected));
 }
 
@@ -57,7 +57,7 @@ fn nobody_is_anonymous_and_shares_with_no_tenant() {
 fn a_name_that_is_no_tenant_does_not_use_the_cache() {
     for odd in ["a b", "a,b", "ä", "a\u{7f}", &"x".repeat(129)] {
         let decision = tester("{}").on_request(&Given::new().field("x-tenant", odd));
-        assert_eq!(decision, RequestDecision::Pass("not a tenant's name".to_owned()), "{odd}");
+        assert_eq!(decision, Pass::because("not a tenant's name").into(), "{odd}");
     }
 }
 

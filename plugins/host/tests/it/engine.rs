@@ -33,7 +33,7 @@ fn with_few_addresses() {
     let engine = engine_with(Limits { instances: 512, ..limits() });
     let policy = loaded(&engine, "echo-key");
     let mut instances = Instances::new();
-    let decision = decided(instances.on_request(&policy, &[Some("a"), Some("b"), Some("c")]));
+    let decision = decided(instances.call_on_request(&policy, &[Some("a"), Some("b"), Some("c")]));
     assert_eq!(decision, look_up(&["c", "a", "b"], &[]));
     check_fault(&engine, "grow-memory", &[], FaultKind::Memory, "wanted more than 67108864 bytes");
     check_fault(&engine, "trap", &[], FaultKind::Trap, "the tenant table is empty");

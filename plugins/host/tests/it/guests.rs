@@ -3,7 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use plugin_host::{FaultKind, Instances, LoadError, RequestDecision, ResponseDecision, StoreDecision};
+use plugin_host::{
+    Answer, DoNotStore, FaultKind, FieldChanges, Instances, LoadError, LookUp, Pass, RequestDecision,
+    ResponseDecision, StoreDecision,
+};
 
 use crate::support::{
     assert_fault, check_fault, decided, engine, impatient_engine, load_with, loaded, look_up, refused,
@@ -27,13 +30,13 @@ fn every_guest_has_a_test_of_its_name() {
 #[test]
 fn answer() {
     let mut instances = Instances::new();
-    let decision = decided(instances.on_request(&loaded(engine(), "answer"), &[]));
+    let decision = decided(instances.call_on_request(&loaded(engine(), "answer"), &[]));
     let fields = vec![
         (HeaderName::from_static("content-type"), HeaderValue::from_static("text/plain")),
         (HeaderName::from_static("x-denied-by"), HeaderValue::from_static("answer")),
     ];
     let body = "not for you\n".into();
-    assert_eq!(decision, RequestDecision::Answer { status: StatusCode::FORBIDDEN, fields, body });
+    assert_eq!(decision, RequestDecision::Answer(Answer { status: StatusCode::FORBIDDEN, fields, body }));
 }
 
 #[test]
@@ -58,15 +61,15 @@ fn bad_output() {
         ("many-parts", "100 key parts: at most 16 are taken"),
     ] {
         let mut instances = Instances::new();
-        assert_fault(instances.on_request(&policy, &[Some(what)]), FaultKind::Refused, detail);
-        assert_eq!(decided(instances.on_request(&policy, &[None])), look_up(&[], &[]), "{what}");
+        assert_fault(instances.call_on_request(&policy, &[Some(what)]), FaultKind::Refused, detail);
+        assert_eq!(decided(instances.call_on_request(&policy, &[None])), look_up(&[], &[]), "{what}");
     }
 }
 
 #[test]
 fn bad_ttl() {
     let policy = loaded(engine(), "bad-ttl");
-    let fault = Instances::new().on_response(&policy, 200, &[], &[]).expect_err("half a billion years");
+    let fault = Instances::new().call_on_response(&policy, 200, &[], &[]).expect_err("half a billion years");
     assert_eq!(fault.kind, FaultKind::Refused);
     assert!(fault.detail.contains("ttl of 18446744073709551615 ms: more than 2147483648000"), "{fault}");
 }
@@ -76,23 +79,52 @@ fn echo_inputs() {
     let policy = loaded(engine(), "echo-inputs");
     assert!(policy.decides_requests() && policy.decides_responses());
     let inputs = policy.inputs();
-    assert_eq!(inputs.request_values(), 8);
+    assert_eq!((inputs.request_values(), inputs.response_values()), (11, 3));
     assert_eq!(inputs.request_fields, ["x-one", "x-two"]);
     assert_eq!(inputs.response_fields, ["content-type", "x-kind"]);
-    assert!(inputs.method && inputs.path && inputs.time);
+    assert!(inputs.method && inputs.host && inputs.path && inputs.query && inputs.time && inputs.decided);
 
     // One of each kind, in the order of `wit/plugin.wit`.
-    let request = [Some("1"), None, Some("p"), Some(""), Some("7"), Some("GET"), Some("/a"), Some("12")];
-    let shown = ["1", "<none>", "p", "", "7", "GET", "/a", "12"];
+    let request = [
+        Some("1"),
+        None,
+        Some("p"),
+        Some(""),
+        Some("7"),
+        Some("GET"),
+        Some("h"),
+        Some("/a"),
+        Some("page=p"),
+        Some("12"),
+        Some("look-up"),
+    ];
+    let shown = ["1", "<none>", "p", "", "7", "GET", "h", "/a", "page=p", "12", "look-up"];
     let mut instances = Instances::new();
-    assert_eq!(decided(instances.on_request(&policy, &request)), look_up(&shown, &[]));
+    assert_eq!(decided(instances.call_on_request(&policy, &request)), look_up(&shown, &[]));
 
     let request = request.map(|value| if value == Some("") { None } else { value });
-    let decision = instances.on_response(&policy, 404, &request, &[Some("text/html"), None]);
-    let tags = ["404", "1", "<none>", "p", "<none>", "7", "GET", "/a", "12", "text/html", "<none>"];
+    let decision =
+        instances.call_on_response(&policy, 404, &request, &[Some("text/html"), None, Some("5000")]);
+    let tags = [
+        "404",
+        "1",
+        "<none>",
+        "p",
+        "<none>",
+        "7",
+        "GET",
+        "h",
+        "/a",
+        "page=p",
+        "12",
+        "look-up",
+        "text/html",
+        "<none>",
+        "5000",
+    ];
     let tags = tags.map(Box::from).to_vec();
     assert_eq!(
-        decision.unwrap_or_else(|fault| panic!("{fault}")),
+        decided(decision),
         ResponseDecision::Store(StoreDecision { tags, ..StoreDecision::default() })
     );
 }
@@ -104,13 +136,16 @@ fn echo_key() {
     assert_eq!(policy.inputs().request_fields, ["x-tenant", "accept-language"]);
     assert_eq!(policy.inputs().cookies, ["plan"]);
     let mut instances = Instances::new();
-    let decision = decided(instances.on_request(&policy, &[Some("acme"), Some("\u{e4}\0"), None]));
+    let decision = decided(instances.call_on_request(&policy, &[Some("acme"), Some("\u{e4}\0"), None]));
     assert_eq!(decision, look_up(&["-", "acme", "\u{e4}\0"], &[]));
     // Nothing of the call before.
-    assert_eq!(decided(instances.on_request(&policy, &[None, None, None])), look_up(&["-", "-", "-"], &[]));
+    assert_eq!(
+        decided(instances.call_on_request(&policy, &[None, None, None])),
+        look_up(&["-", "-", "-"], &[])
+    );
     // What it does not decide stays as it is.
-    let store = instances.on_response(&policy, 200, &[None, None, None], &[]).expect("no call");
-    assert_eq!(store, ResponseDecision::Store(StoreDecision::default()));
+    let store = instances.call_on_response(&policy, 200, &[None, None, None], &[]).expect("no call");
+    assert_eq!(*store, ResponseDecision::Store(StoreDecision::default()));
 }
 
 #[test]
@@ -122,10 +157,10 @@ fn grow_memory() {
 fn hash_map() {
     let policy = loaded(engine(), "hash-map");
     let words = [Some("to+be+or+not+to+be")];
-    let first = decided(Instances::new().on_request(&policy, &words));
+    let first = decided(Instances::new().call_on_request(&policy, &words));
     // Another instance, the same order: the seed is not from the world outside.
-    assert_eq!(decided(Instances::new().on_request(&policy, &words)), first);
-    let RequestDecision::LookUp { mut key_parts, .. } = first else { panic!("{first:?}") };
+    assert_eq!(decided(Instances::new().call_on_request(&policy, &words)), first);
+    let RequestDecision::LookUp(LookUp { mut key_parts, .. }) = first else { panic!("{first:?}") };
     key_parts.sort_unstable();
     assert_eq!(key_parts, ["be=2", "not=1", "or=1", "to=2"].map(Box::from));
 }
@@ -136,8 +171,8 @@ fn huge_body() {
     let fuel = "fuel allocated for hostcalls has been exhausted";
     check_fault(engine(), "huge-body", &[Some("8")], FaultKind::Refused, fuel);
     check_fault(engine(), "huge-body", &[Some("2")], FaultKind::Refused, "2097152 bytes of body: at most");
-    let body = decided(Instances::new().on_request(&loaded(engine(), "huge-body"), &[Some("1")]));
-    assert!(matches!(body, RequestDecision::Answer { body, .. } if body.len() == 1 << 20));
+    let body = decided(Instances::new().call_on_request(&loaded(engine(), "huge-body"), &[Some("1")]));
+    assert!(matches!(body, RequestDecision::Answer(Answer { body, .. }) if body.len() == 1 << 20));
 }
 
 #[test]
@@ -167,14 +202,17 @@ fn other_version() {
     assert!(matches!(error, LoadError::Version { .. }), "{error:?}");
     assert_eq!(
         error.to_string(),
-        "other-version.wasm: exports larder:policy/setup@7.0.0; supported: larder:policy@0.1.0"
+        "other-version.wasm: exports larder:policy/setup@7.0.0; supported: larder:policy@0.1.0, larder:policy@0.2.0"
     );
 }
 
 #[test]
 fn pass() {
-    let decision = decided(Instances::new().on_request(&loaded(engine(), "pass"), &[]));
-    assert_eq!(decision, RequestDecision::Pass { reason: "as it always does".into() });
+    let decision = decided(Instances::new().call_on_request(&loaded(engine(), "pass"), &[]));
+    assert_eq!(
+        decision,
+        RequestDecision::Pass(Pass { reason: "as it always does".into(), ..Pass::default() })
+    );
 }
 
 #[test]
@@ -193,12 +231,15 @@ fn remembers() {
     // the host remembers is nothing: a fault tells of its own call alone.
     let policy = loaded(engine(), "remembers");
     let mut instances = Instances::new();
-    assert_eq!(decided(instances.on_request(&policy, &[Some("acme")])), look_up(&["acme"], &[]));
-    assert_eq!(decided(instances.on_request(&policy, &[Some("other")])), look_up(&["acme", "other"], &[]));
-    let fault = instances.on_request(&policy, &[Some("panic")]).expect_err("told to");
+    assert_eq!(decided(instances.call_on_request(&policy, &[Some("acme")])), look_up(&["acme"], &[]));
+    assert_eq!(
+        decided(instances.call_on_request(&policy, &[Some("other")])),
+        look_up(&["acme", "other"], &[])
+    );
+    let fault = instances.call_on_request(&policy, &[Some("panic")]).expect_err("told to");
     assert!(fault.detail.contains("asked for panic") && fault.detail.contains("told to"), "{fault}");
     assert!(!fault.detail.contains("acme") && !fault.detail.contains("other"), "{fault}");
-    assert_eq!(decided(instances.on_request(&policy, &[None])), look_up(&["nobody"], &[]));
+    assert_eq!(decided(instances.call_on_request(&policy, &[None])), look_up(&["nobody"], &[]));
 }
 
 #[test]
@@ -206,20 +247,41 @@ fn short_ttl() {
     let policy = loaded(engine(), "short-ttl");
     assert!(!policy.decides_requests() && policy.decides_responses());
     let mut instances = Instances::new();
-    let kept = instances.on_response(&policy, 200, &[], &[Some("list")]).expect("a decision");
+    let kept = decided(instances.call_on_response(&policy, 200, &[], &[Some("list")]));
     let expected = StoreDecision {
         ttl: Some(Duration::from_secs(5)),
         stale_while_revalidate: None,
         stale_if_error: Some(Duration::ZERO),
         tags: vec!["kind:list".into()],
-        set_fields: vec![(HeaderName::from_static("x-kept-for"), HeaderValue::from_static("5"))],
-        remove_fields: vec![HeaderName::from_static("server")],
+        fields: FieldChanges {
+            remove: vec![HeaderName::from_static("server")],
+            set: vec![(HeaderName::from_static("x-kept-for"), HeaderValue::from_static("5"))],
+        },
     };
     assert_eq!(kept, ResponseDecision::Store(expected));
-    let failed = instances.on_response(&policy, 503, &[], &[None]).expect("a decision");
-    assert_eq!(failed, ResponseDecision::DoNotStore { reason: "status 503".into() });
+    let failed = decided(instances.call_on_response(&policy, 503, &[], &[None]));
+    assert_eq!(
+        failed,
+        ResponseDecision::DoNotStore(DoNotStore { reason: "status 503".into(), ..DoNotStore::default() })
+    );
     // What it does not decide stays as it is.
-    assert_eq!(decided(instances.on_request(&policy, &[])), look_up(&[], &[]));
+    assert_eq!(decided(instances.call_on_request(&policy, &[])), look_up(&[], &[]));
+}
+
+#[test]
+fn since_0_1() {
+    let policy = loaded(engine(), "since-0-1");
+    assert_eq!(policy.contract_version(), "0.1");
+    assert_eq!((policy.inputs().request_values(), policy.inputs().response_values()), (2, 1));
+    let mut instances = Instances::new();
+    let looked_up = decided(instances.call_on_request(&policy, &[Some("acme"), Some("/a")]));
+    assert_eq!(looked_up, look_up(&["acme"], &[]));
+    let passed = decided(instances.call_on_request(&policy, &[None, Some("/a")]));
+    assert_eq!(passed, RequestDecision::Pass(Pass { reason: "nobody".into(), ..Pass::default() }));
+    let kept = decided(instances.call_on_response(&policy, 200, &[None, Some("/a")], &[Some("list")]));
+    let ResponseDecision::Store(kept) = kept else { panic!("{kept:?}") };
+    assert_eq!((kept.ttl, kept.tags), (Some(Duration::from_secs(5)), vec!["list".into()]));
+    assert_eq!((kept.fields.remove.len(), kept.fields.set.len()), (1, 1));
 }
 
 #[test]
@@ -251,16 +313,17 @@ fn trap_on_third_call() {
     let policy = loaded(engine(), "trap-on-third-call");
     let mut instances = Instances::new();
     for _ in 0..3 {
-        assert_eq!(decided(instances.on_request(&policy, &[])), look_up(&["0"], &[]));
-        assert_eq!(decided(instances.on_request(&policy, &[])), look_up(&["1"], &[]));
-        assert_fault(instances.on_request(&policy, &[]), FaultKind::Trap, "the third call");
+        assert_eq!(decided(instances.call_on_request(&policy, &[])), look_up(&["0"], &[]));
+        assert_eq!(decided(instances.call_on_request(&policy, &[])), look_up(&["1"], &[]));
+        assert_fault(instances.call_on_request(&policy, &[]), FaultKind::Trap, "the third call");
     }
 }
 
 #[test]
 fn writes_much() {
-    let fault =
-        Instances::new().on_request(&loaded(engine(), "writes-much"), &[]).expect_err("panics in the end");
+    let fault = Instances::new()
+        .call_on_request(&loaded(engine(), "writes-much"), &[])
+        .expect_err("panics in the end");
     assert_eq!(fault.kind, FaultKind::Trap);
     // The end of it is kept, on one line.
     assert!(fault.detail.contains("the last words"), "{fault}");

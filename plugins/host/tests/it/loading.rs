@@ -49,7 +49,7 @@ fn an_empty_component_exports_no_policy() {
     let error = refuse(b"\0asm\x0d\0\x01\0");
     assert_eq!(
         error.to_string(),
-        "file.wasm: exports nothing of larder:policy; supported: larder:policy@0.1.0"
+        "file.wasm: exports nothing of larder:policy; supported: larder:policy@0.1.0, larder:policy@0.2.0"
     );
 }
 

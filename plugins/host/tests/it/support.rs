@@ -1,8 +1,8 @@
 //! What the tests are written with: built components, one engine for most of them, and checks of faults.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{rc::Rc, sync::OnceLock, time::Duration};
 
-use plugin_host::{Engine, Fault, FaultKind, Instances, Limits, LoadError, Policy, RequestDecision};
+use plugin_host::{Engine, Fault, FaultKind, Instances, Limits, LoadError, LookUp, Policy, RequestDecision};
 
 /// Far longer than any guest that answers at all, however busy the machine.
 const PATIENT: Duration = Duration::from_secs(10);
@@ -59,19 +59,19 @@ pub(crate) fn refused(result: Result<Policy, LoadError>) -> LoadError {
 
 pub(crate) fn look_up(key_parts: &[&str], tags: &[&str]) -> RequestDecision {
     let boxed = |texts: &[&str]| texts.iter().map(|&text| text.into()).collect();
-    RequestDecision::LookUp { key_parts: boxed(key_parts), tags: boxed(tags) }
+    RequestDecision::LookUp(LookUp { key_parts: boxed(key_parts), tags: boxed(tags), ..LookUp::default() })
 }
 
 #[track_caller]
-pub(crate) fn decided(result: Result<RequestDecision, Fault>) -> RequestDecision {
+pub(crate) fn decided<D: Clone>(result: Result<Rc<D>, Fault>) -> D {
     match result {
-        Ok(decision) => decision,
+        Ok(decision) => D::clone(&decision),
         Err(fault) => panic!("{fault}"),
     }
 }
 
 #[track_caller]
-pub(crate) fn assert_fault(result: Result<RequestDecision, Fault>, kind: FaultKind, detail: &str) {
+pub(crate) fn assert_fault(result: Result<Rc<RequestDecision>, Fault>, kind: FaultKind, detail: &str) {
     match result {
         Ok(decision) => panic!("decided {decision:?}"),
         Err(fault) => {
@@ -100,12 +100,12 @@ pub(crate) fn check_fault(
     let mut instances = Instances::new();
     let hostile = loaded(engine, name);
     for _ in 0..2 {
-        let outcome = instances.on_request(&hostile, values);
+        let outcome = instances.call_on_request(&hostile, values);
         if let Err(fault) = &outcome {
             assert!(fault.to_string().starts_with(&format!("policy {name}@1.0.0: {kind}: ")), "{fault}");
         }
         assert_fault(outcome, kind, detail);
-        let decision = decided(instances.on_request(good(), &[Some("acme"), None, Some("gold")]));
+        let decision = decided(instances.call_on_request(good(), &[Some("acme"), None, Some("gold")]));
         assert_eq!(decision, look_up(&["gold", "acme", "-"], &[]));
     }
 }

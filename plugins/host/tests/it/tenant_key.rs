@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugin_host::{Instances, LoadError, RequestDecision, ResponseDecision, StoreDecision};
+use plugin_host::{Instances, LoadError, Pass, RequestDecision, ResponseDecision, StoreDecision};
 
 use crate::support::{decided, engine, load_with, loaded, look_up, refused};
 
@@ -21,9 +21,13 @@ fn tenants_and_languages_are_told_apart() {
         (Some("other"), Some("fr"), look_up(&["tenant:other", "*"], &["tenant:other"])),
         (None, None, look_up(&["anonymous", "*"], &[])),
         (Some("anonymous"), Some("en"), look_up(&["tenant:anonymous", "en"], &["tenant:anonymous"])),
-        (Some("a b"), Some("en"), RequestDecision::Pass { reason: "not a tenant's name".into() }),
+        (
+            Some("a b"),
+            Some("en"),
+            RequestDecision::Pass(Pass { reason: "not a tenant's name".into(), ..Pass::default() }),
+        ),
     ] {
-        assert_eq!(decided(instances.on_request(&policy, &[tenant, language])), expected);
+        assert_eq!(decided(instances.call_on_request(&policy, &[tenant, language])), expected);
     }
 }
 
@@ -33,7 +37,7 @@ fn named_tenants_have_a_ttl_of_their_own() {
     let mut instances = Instances::new();
     for (tenant, ttl) in [(Some("acme"), Some(5)), (Some("b"), Some(60)), (Some("other"), None), (None, None)]
     {
-        let decision = instances.on_response(&policy, 200, &[tenant, None], &[]).expect("a decision");
+        let decision = decided(instances.call_on_response(&policy, 200, &[tenant, None], &[]));
         let ttl = ttl.map(Duration::from_secs);
         assert_eq!(decision, ResponseDecision::Store(StoreDecision { ttl, ..StoreDecision::default() }));
     }
@@ -43,7 +47,7 @@ fn named_tenants_have_a_ttl_of_their_own() {
 fn without_settings_the_tenant_alone_counts() {
     let policy = loaded(engine(), "tenant-key");
     assert_eq!(policy.inputs().request_fields, ["x-tenant"]);
-    let decision = decided(Instances::new().on_request(&policy, &[Some("acme")]));
+    let decision = decided(Instances::new().call_on_request(&policy, &[Some("acme")]));
     assert_eq!(decision, look_up(&["tenant:acme"], &["tenant:acme"]));
 }
 
