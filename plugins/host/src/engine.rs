@@ -4,16 +4,22 @@
 //! Every setting that differs from wasmtime's default is here, with its reason. Loading is in `load.rs`.
 
 use std::{
+    path::Path,
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
 
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Store, WasmFeatures};
+use wasmtime::{
+    Config, InstanceAllocationStrategy, PoolingAllocationConfig, Store, WasmFeatures, component::Component,
+};
 
-use crate::limits::{
-    CORE_INSTANCES_MAX, Guarded, HANDLES_MAX, Limits, MEMORIES_MAX, PASSED_BYTES_MAX, TABLE_ELEMENTS_MAX,
-    TABLES_MAX,
+use crate::{
+    code_cache::{CodeCache, CodeCacheError},
+    limits::{
+        CORE_INSTANCES_MAX, Guarded, HANDLES_MAX, Limits, MEMORIES_MAX, PASSED_BYTES_MAX, TABLE_ELEMENTS_MAX,
+        TABLES_MAX,
+    },
 };
 
 /// How often the epoch moves: how exactly a deadline is kept.
@@ -32,6 +38,7 @@ const SMALL_GUARD_BYTES: u64 = 64 << 10;
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
+    code_cache: Option<Arc<CodeCache>>,
 }
 
 pub(crate) struct Shared {
@@ -56,7 +63,32 @@ impl Engine {
             .or_else(|_| wasmtime::Engine::new(&on_demand(&limits)))
             .map_err(|error| EngineError::Setup(error.into()))?;
         let ticker = Ticker::start(wasmtime.clone()).map_err(EngineError::Ticker)?;
-        Ok(Self { shared: Arc::new(Shared { wasmtime, limits, ticker }) })
+        Ok(Self { shared: Arc::new(Shared { wasmtime, limits, ticker }), code_cache: None })
+    }
+
+    /// The same, keeping what it compiles in a folder, and taking from there what it compiled before.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or others than the user of this process can read or write there.
+    pub fn with_code_cache(self, folder: &Path) -> Result<Self, CodeCacheError> {
+        Ok(Self { code_cache: Some(Arc::new(CodeCache::open(folder)?)), ..self })
+    }
+
+    /// Takes a component from the folder of compiled ones, or compiles it.
+    pub(crate) fn compiled(&self, name: &str, wasm: &[u8]) -> wasmtime::Result<Component> {
+        let engine = &self.shared.wasmtime;
+        if let Some(known) = self.code_cache.as_ref().and_then(|cache| cache.load(engine, wasm)) {
+            return Ok(known);
+        }
+        let component = Component::from_binary(engine, wasm)?;
+        if let Some(cache) = &self.code_cache
+            && let Err(why) = cache.store(engine, wasm, &component)
+        {
+            tracing::warn!(
+                "{name}: its compiled code is not kept, so the next start compiles it again: {why}"
+            );
+        }
+        Ok(component)
     }
 }
 

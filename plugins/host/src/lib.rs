@@ -8,12 +8,15 @@
 
 mod decision;
 mod fault;
+mod breaker;
 mod limits;
+mod code_cache;
 mod engine;
 mod load;
 mod schema;
 mod wasi;
 mod policy;
+mod inspect;
 mod call;
 mod remembered;
 mod inputs;
@@ -22,7 +25,9 @@ mod checks;
 mod versions;
 mod bindings;
 
+pub use breaker::{Breaker, Tripped};
 pub use call::Instances;
+pub use code_cache::CodeCacheError;
 pub use decision::{
     Answer, DoNotStore, FieldChanges, Forward, Inputs, LookUp, Pass, QueryChange, RequestDecision,
     ResponseDecision, StoreDecision,
@@ -30,6 +35,7 @@ pub use decision::{
 pub use engine::{Engine, EngineError};
 pub use fault::{Fault, FaultKind};
 pub use inputs::{RequestView, Values, cookie};
+pub use inspect::{Described, Import, Inspection};
 pub use limits::Limits;
 pub use load::LoadError;
 pub use policy::Policy;

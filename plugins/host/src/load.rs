@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use serde_json::Value;
-use wasmtime::component::{Component, Linker};
+use wasmtime::{Store, component::Linker};
 
 use crate::{
     bindings::v0_2::setup,
@@ -18,10 +18,10 @@ use crate::{
     decision::Inputs,
     engine::{Engine, ticks},
     fault::classify,
-    limits::LOAD_DEADLINE,
+    limits::{Guarded, LOAD_DEADLINE},
     policy::{Loaded, Policy, Program},
     schema::Schema,
-    versions::{Indices, Version},
+    versions::{Exports, Indices, Version},
     wasi,
 };
 
@@ -63,7 +63,19 @@ impl Engine {
     pub fn load(&self, name: &str, wasm: &[u8], settings: &Value) -> Result<Policy, LoadError> {
         let program = Arc::new(self.compile(name, wasm)?);
         self.shared.ticker.begin();
-        let (policy, self_test) = self.configured(name, &program, settings)?;
+        self.tested(name, &program, settings)
+    }
+
+    /// The component of a policy under other settings, without compiling it again.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub fn load_again(&self, name: &str, compiled: &Policy, settings: &Value) -> Result<Policy, LoadError> {
+        self.tested(name, &compiled.loaded.program, settings)
+    }
+
+    fn tested(&self, name: &str, program: &Arc<Program>, settings: &Value) -> Result<Policy, LoadError> {
+        let (policy, self_test) = self.configured(name, program, settings)?;
         for text in &self_test {
             self.replay(name, &policy, text).map_err(|detail| LoadError::SelfTest {
                 component: name.to_owned(),
@@ -115,7 +127,7 @@ impl Engine {
         Ok(())
     }
 
-    fn compile(&self, name: &str, wasm: &[u8]) -> Result<Program, LoadError> {
+    pub(crate) fn compile(&self, name: &str, wasm: &[u8]) -> Result<Program, LoadError> {
         let engine = &self.shared.wasmtime;
         let component = || name.to_owned();
         let compile_error = |error: wasmtime::Error| LoadError::Compile {
@@ -123,7 +135,7 @@ impl Engine {
             detail: format!("{error:#}"),
         };
         check_preamble(name, wasm)?;
-        let compiled = Component::from_binary(engine, wasm).map_err(compile_error)?;
+        let compiled = self.compiled(name, wasm).map_err(compile_error)?;
         let version = Version::of(engine, &compiled)
             .map_err(|found| LoadError::Version { component: component(), found })?;
 
@@ -143,8 +155,15 @@ impl Engine {
         Ok(Program { pre, indices })
     }
 
+    /// What a throw-away instance says about itself.
+    pub(crate) fn describe(&self, name: &str, program: &Program) -> Result<setup::Description, LoadError> {
+        let mut store = self.shared.store(LOAD_DEADLINE);
+        let exports = started(name, program, &mut store)?;
+        described(name, &exports, &mut store)
+    }
+
     /// What a throw-away instance says about itself and these settings.
-    fn set_up(
+    pub(crate) fn set_up(
         &self,
         name: &str,
         program: &Program,
@@ -152,24 +171,9 @@ impl Engine {
         settings_text: &str,
     ) -> Result<(setup::Description, Inputs), LoadError> {
         let component = || name.to_owned();
-        let setup_error = |call, detail| LoadError::Setup { component: component(), call, detail };
         let mut store = self.shared.store(LOAD_DEADLINE);
-
-        let instance = program
-            .instantiate(&mut store)
-            .map_err(|error| setup_error("start", classify(&error, store.data()).1))?;
-        let version = program.indices.version().full();
-        let exports = program.indices.load(&mut store, &instance).map_err(|error| LoadError::Contract {
-            component: component(),
-            detail: format!("{error:#}"),
-            version,
-        })?;
-
-        store.set_epoch_deadline(ticks(LOAD_DEADLINE));
-        let description = exports
-            .describe(&mut store)
-            .map_err(|error| setup_error("describe", classify(&error, store.data()).1))?;
-        checks::description(&description).map_err(|detail| setup_error("describe", detail))?;
+        let exports = started(name, program, &mut store)?;
+        let description = described(name, &exports, &mut store)?;
 
         let policy = || description.name.clone();
         let refused = |faults| LoadError::Settings { component: component(), policy: policy(), faults };
@@ -186,15 +190,43 @@ impl Engine {
         store.set_epoch_deadline(ticks(LOAD_DEADLINE));
         let inputs = exports
             .configure(&mut store, settings_text)
-            .map_err(|error| setup_error("configure", classify(&error, store.data()).1))?
+            .map_err(|error| setup_error(name, "configure", classify(&error, store.data()).1))?
             .map_err(|refusal| refused(vec![one_line(&refusal)]))?;
-        let inputs = checks::inputs(inputs).map_err(|detail| setup_error("configure", detail))?;
+        let inputs = checks::inputs(inputs).map_err(|detail| setup_error(name, "configure", detail))?;
         Ok((description, inputs))
     }
 }
 
+fn setup_error(name: &str, call: &'static str, detail: String) -> LoadError {
+    LoadError::Setup { component: name.to_owned(), call, detail }
+}
+
+fn started(name: &str, program: &Program, store: &mut Store<Guarded>) -> Result<Exports, LoadError> {
+    let instance = program
+        .instantiate(store)
+        .map_err(|error| setup_error(name, "start", classify(&error, store.data()).1))?;
+    program.indices.load(store, &instance).map_err(|error| LoadError::Contract {
+        component: name.to_owned(),
+        detail: format!("{error:#}"),
+        version: program.indices.version().full(),
+    })
+}
+
+fn described(
+    name: &str,
+    exports: &Exports,
+    store: &mut Store<Guarded>,
+) -> Result<setup::Description, LoadError> {
+    store.set_epoch_deadline(ticks(LOAD_DEADLINE));
+    let description = exports
+        .describe(store)
+        .map_err(|error| setup_error(name, "describe", classify(&error, store.data()).1))?;
+    checks::description(&description).map_err(|detail| setup_error(name, "describe", detail))?;
+    Ok(description)
+}
+
 /// Says what a file is that can not be a component, before the compiler says it in its own words.
-fn check_preamble(name: &str, wasm: &[u8]) -> Result<(), LoadError> {
+pub(crate) fn check_preamble(name: &str, wasm: &[u8]) -> Result<(), LoadError> {
     // Magic, then version and layer; the layer tells a component (1) from a core module (0).
     let Some(rest) = wasm.strip_prefix(b"\0asm") else {
         let begins = wasm.iter().take(4).copied().collect();

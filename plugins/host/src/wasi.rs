@@ -30,8 +30,8 @@ pub(crate) fn link(
 ) -> wasmtime::Result<Result<(), String>> {
     for (name, import) in component.component_type().imports(engine) {
         match import.ty {
-            ComponentItem::ComponentInstance(interface) if name.starts_with("wasi:") => {
-                link_interface(&mut linker.instance(name)?, engine, name, &interface)?;
+            ComponentItem::ComponentInstance(ref interface) if is_stubbed(name, &import.ty) => {
+                link_interface(&mut linker.instance(name)?, engine, name, interface)?;
             }
             // Types alone, as every `use` of a WIT file adds them, carry no power.
             ComponentItem::ComponentInstance(interface) if only_types(engine, &interface) => (),
@@ -47,7 +47,12 @@ pub(crate) fn link(
     Ok(Ok(()))
 }
 
-fn only_types(engine: &wasmtime::Engine, interface: &ComponentInstance) -> bool {
+/// Whether an import is one that [`link`] defines.
+pub(crate) fn is_stubbed(name: &str, item: &ComponentItem) -> bool {
+    matches!(item, ComponentItem::ComponentInstance(_)) && name.starts_with("wasi:")
+}
+
+pub(crate) fn only_types(engine: &wasmtime::Engine, interface: &ComponentInstance) -> bool {
     interface.exports(engine).all(|(_, export)| matches!(export.ty, ComponentItem::Type(_)))
 }
 
