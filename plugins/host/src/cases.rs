@@ -170,7 +170,7 @@ impl Case {
             && policy.decides_responses()
         {
             let decision = instances.on_response(policy, *status, &request_values, &response.as_slices())?;
-            decided.response = Some(response_decision_json(&*decision));
+            decided.response = Some(response_decision_json(&decision));
         }
         Ok(decided)
     }

@@ -132,11 +132,11 @@ fn common() -> Config {
         // Costs 400 ns on every call, for tasks that policies do not have.
         .concurrency_support(false);
     // What no compiler for policies uses without being told to is code of wasmtime that no guest can reach:
-    // most advisories of late need one of these. Relaxed SIMD also answers differently on different
+    // most advisories of late need one of these. Several memories are what wasmtime itself needs for the adapters between the
+    // parts of a component; `memories.rs` holds the guest's own modules to one. Relaxed SIMD also answers differently on different
     // processors. Threads, exceptions, collected types and stack switching are not compiled in at all.
     for proposal in [
         WasmFeatures::MEMORY64,
-        WasmFeatures::MULTI_MEMORY,
         WasmFeatures::TAIL_CALL,
         WasmFeatures::GC,
         WasmFeatures::FUNCTION_REFERENCES,

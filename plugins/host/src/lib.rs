@@ -12,6 +12,7 @@ mod breaker;
 mod limits;
 mod code_cache;
 mod engine;
+mod memories;
 mod load;
 mod schema;
 mod wasi;

@@ -11,7 +11,7 @@ use wasmtime::ResourceLimiter;
 pub struct Limits {
     /// How long one call may take. Counted in ticks of a millisecond: a call is cut off at most one tick late.
     pub deadline: Duration,
-    /// Ceiling of one instance's linear memory.
+    /// Ceiling of one instance's linear memory, of all its parts together.
     pub memory_bytes: usize,
     /// How many instances may exist at once: policies times threads, twice that while a reload swaps them, and
     /// one while a policy is loaded.
@@ -45,7 +45,8 @@ pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// interpreter linked from shared libraries is some twenty, which share one memory and one table.
 pub(crate) const CORE_INSTANCES_MAX: u32 = 40;
 pub(crate) const TABLES_MAX: u32 = 8;
-pub(crate) const MEMORIES_MAX: u32 = 1;
+/// One for the policy and one for a stub that its toolchain puts beside it.
+pub(crate) const MEMORIES_MAX: u32 = 2;
 /// What an instance wrote to standard error: the end of it is kept for the fault message.
 const SAID_BYTES_MAX: usize = 1_000;
 
@@ -71,6 +72,8 @@ pub(crate) const DURATION_MS_MAX: u64 = (1 << 31) * 1_000;
 pub(crate) struct Guarded {
     pub(crate) deadline: Duration,
     pub(crate) memory_bytes: usize,
+    /// By all memories of the store.
+    used_bytes: usize,
     /// A growth was refused. Most guests then trap by themselves, which alone would not say why.
     pub(crate) denied: Option<Growth>,
     said: Vec<u8>,
@@ -85,7 +88,7 @@ pub(crate) enum Growth {
 
 impl Guarded {
     pub(crate) fn new(limits: &Limits, deadline: Duration) -> Self {
-        Self { deadline, memory_bytes: limits.memory_bytes, denied: None, said: Vec::new() }
+        Self { deadline, memory_bytes: limits.memory_bytes, used_bytes: 0, denied: None, said: Vec::new() }
     }
 
     /// Forgets the call before: its words may be about another client, and what it was denied it got over.
@@ -109,9 +112,12 @@ impl Guarded {
 }
 
 impl ResourceLimiter for Guarded {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = desired <= self.memory_bytes;
-        if !granted {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.used_bytes.saturating_sub(current).saturating_add(desired);
+        let granted = wanted <= self.memory_bytes;
+        if granted {
+            self.used_bytes = wanted;
+        } else {
             self.denied = Some(Growth::Memory);
         }
         Ok(granted)

@@ -19,6 +19,7 @@ use crate::{
     engine::{Engine, ticks},
     fault::classify,
     limits::{Guarded, LOAD_DEADLINE},
+    memories,
     policy::{Loaded, Policy, Program},
     schema::Schema,
     versions::{Exports, Indices, Version},
@@ -235,7 +236,7 @@ pub(crate) fn check_preamble(name: &str, wasm: &[u8]) -> Result<(), LoadError> {
     if rest.starts_with(&[1, 0, 0, 0]) {
         return Err(LoadError::Module { component: name.to_owned() });
     }
-    Ok(())
+    memories::check(wasm).map_err(|detail| LoadError::Compile { component: name.to_owned(), detail })
 }
 
 /// A guest's own words, short and without control characters.

@@ -15,7 +15,7 @@ fn refuse(text: &str, expected: &str) {
 }
 
 fn values<'v>(values: &'v Values<'_>) -> Vec<Option<&'v str>> {
-    values.as_slices().iter().copied().collect()
+    values.as_slices().to_vec()
 }
 
 fn field(name: &str) -> http::HeaderName {

@@ -116,8 +116,8 @@ fn a_component_is_made_of_few_instances() {
 }
 
 #[test]
-fn a_component_has_one_memory() {
-    let more = "(core instance (instantiate $more))".repeat(2);
+fn a_component_has_few_memories() {
+    let more = "(core instance (instantiate $more))".repeat(3);
     let text = around("").replace(EXPORTS, &format!("(core module $more (memory 1)) {more} {EXPORTS}"));
     check(&text, "memories");
 }
@@ -194,4 +194,32 @@ fn a_clock_and_what_nobody_knows_are_not_granted() {
             &format!("start: called {interface}#{function}, which policies are not granted"),
         );
     }
+}
+
+/// As toolchains put together what they make of an interpreter and a stub. Wasmtime copies between the memories of the two with
+/// an adapter of its own, which panics where several memories are turned off.
+#[test]
+fn parts_of_a_component_may_call_each_other() {
+    check(
+        r#"(component
+            (component $called
+                (core module $module
+                    (memory (export "memory") 1)
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 16))
+                    (func (export "f") (param i32 i32)))
+                (core instance $i (instantiate $module))
+                (func (export "f") (param "text" string)
+                    (canon lift (core func $i "f") (memory $i "memory") (realloc (func $i "realloc")))))
+            (component $calling
+                (import "f" (func $f (param "text" string)))
+                (core module $memory (memory (export "memory") 1))
+                (core instance $memory (instantiate $memory))
+                (core func $lowered (canon lower (func $f) (memory $memory "memory")))
+                (core module $module (import "" "f" (func (param i32 i32))))
+                (core instance (instantiate $module (with "" (instance (export "f" (func $lowered)))))))
+            (instance $a (instantiate $called))
+            (instance (instantiate $calling (with "f" (func $a "f"))))
+        )"#,
+        "exports nothing of larder:policy",
+    );
 }
