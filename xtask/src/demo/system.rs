@@ -117,6 +117,13 @@ tags = ["resource:{{id}}"]
 cache = {cache}
 policy = {{ component = "{component}", settings = {settings} }}
 
+# For a policy of your own: docs/policies.md.
+[[route]]
+name = "teams"
+match = {{ path = "/users/{{id}}/teams" }}
+upstream = "origin"
+policy = {{ component = "policies/mine.wasm" }}
+
 [[route]]
 name = "everything-else"
 upstream = "origin"
@@ -156,9 +163,12 @@ impl System {
 
         let folder = cluster.dir().join("demo");
         fs::create_dir_all(folder.join("policies"))?;
+        let policies = folder.join("policies");
         for component in ["tenant-key.wasm", "spin-forever.wasm"] {
-            fs::copy(components.join(component), folder.join("policies").join(component))?;
+            fs::copy(components.join(component), policies.join(component))?;
         }
+        // To be replaced with `larder policy deploy`.
+        fs::copy(components.join("tenant-key.wasm"), policies.join("mine.wasm"))?;
         let larder_toml = folder.join("larder.toml");
         fs::write(&larder_toml, LarderToml::new(ports).to_string())?;
 
@@ -222,6 +232,7 @@ Try, in another terminal:
   curl -i http://127.0.0.1:{proxy}/users/usr-1/teams                    a user with teams and member counts
   {larder} purge --admin http://127.0.0.1:{admin} --tag resource:res-1
   {larder} status --admin http://127.0.0.1:{admin}
+  {larder} policy deploy --admin http://127.0.0.1:{admin} --route teams FILE.wasm   a policy of your own: docs/policies.md
   curl http://127.0.0.1:{admin}/metrics                                 what operators count
   curl http://127.0.0.1:{origin}/-/metrics                              what the origin worker counts
   edit {}   and save: it is read again at once
