@@ -277,7 +277,7 @@ mod tests {
         else {
             panic!()
         };
-        assert!(test.bless && test.cases == PathBuf::from("cases"));
+        assert!(test.bless && test.cases.ends_with("cases"));
         assert!(parse("larder policy bench a.wasm --cases c --settings {}").is_err());
         assert!(parse("larder policy new").is_err() && parse("larder policy").is_err());
     }

@@ -101,7 +101,7 @@ impl Indices {
         pre: &InstancePre<Guarded>,
     ) -> wasmtime::Result<Indices> {
         let has = |interface: &str| {
-            component.get_export_index(None, &format!("{PACKAGE}{interface}@{}", version.full())).is_some()
+            component.get_export_index(None, format!("{PACKAGE}{interface}@{}", version.full())).is_some()
         };
         let (has_request, has_response) = (has("request-policy"), has("response-policy"));
         Ok(match version {

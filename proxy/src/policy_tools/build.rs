@@ -44,7 +44,7 @@ pub fn build(wanted: &PolicyBuild, out: &mut dyn Write) -> Result<(), ToolError>
 fn rust(folder: &Path, out: &mut dyn Write) -> Result<PathBuf, ToolError> {
     let mut rustc = Command::new("rustc");
     let libraries = output(rustc.args(["--print", "target-libdir", "--target", TARGET]), folder)
-        .map_err(|error| missing(error, "rustc", RUST_REMEDY))?;
+        .map_err(|_| missing("rustc", RUST_REMEDY))?;
     if !Path::new(libraries.trim()).is_dir() {
         let tool = "the Rust standard library for wasm32-wasip2";
         return Err(ToolError::Missing { tool, remedy: TARGET_REMEDY });
@@ -96,7 +96,7 @@ fn javascript(folder: &Path, out: &mut dyn Write) -> Result<PathBuf, ToolError> 
         .map_err(|error| ToolError::Project { path: path.clone(), fault: error.to_string() })?;
     for tool in ["node", "npm"] {
         output(Command::new(tool).arg("--version"), folder)
-            .map_err(|error| missing(error, "Node.js with npm", NODE_REMEDY))?;
+            .map_err(|_| missing("Node.js with npm", NODE_REMEDY))?;
     }
     let lock = folder.join("package-lock.json");
     if !is_newer(&folder.join("node_modules/.package-lock.json"), &lock) {
@@ -151,7 +151,7 @@ fn python(folder: &Path, out: &mut dyn Write) -> Result<PathBuf, ToolError> {
     if !is_newer(&installed, &requirements) {
         // `ensurepip` is what Debian leaves out.
         output(Command::new("python3").args(["-c", "import ensurepip, venv"]), folder)
-            .map_err(|error| missing(error, "python3 with venv", PYTHON_REMEDY))?;
+            .map_err(|_| missing("python3 with venv", PYTHON_REMEDY))?;
         run(Command::new("python3").args(["-m", "venv", ".venv"]), folder, out)?;
         let mut pip = Command::new(venv_program("python")?);
         pip.args([
@@ -221,11 +221,9 @@ fn output(command: &mut Command, folder: &Path) -> Result<String, ToolError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn missing(error: ToolError, tool: &'static str, remedy: &'static str) -> ToolError {
-    match error {
-        ToolError::Run { .. } | ToolError::Failed { .. } => ToolError::Missing { tool, remedy },
-        other => other,
-    }
+/// Whatever kept a tool from saying who it is.
+const fn missing(tool: &'static str, remedy: &'static str) -> ToolError {
+    ToolError::Missing { tool, remedy }
 }
 
 /// Tells a person which command runs, as it could be typed, and gives it.
