@@ -454,7 +454,7 @@ fn who_said_what_is_told() {
     let question = json!({ "url": "http://h/a?p=1&q=2", "fields": [["x-a", "A"], ["cookie", "session=hush"]],
         "response": { "status": 200, "fields": [["x-r", "R"], ["cache-control", "max-age=60"]] } });
     let text = proxy.admin("POST", "/api/explain", &question.to_string()).text();
-    let version = "1";
+    let version = "1.0.0";
     for line in [
         format!("policy       scripted@{version}, sees field x-a, field cookie, cookie session"),
         format!("asked        scripted@{version}, about the request"),

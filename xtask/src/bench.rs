@@ -9,6 +9,7 @@ use crate::{Error, stop};
 
 mod hit;
 mod load;
+mod swap;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
@@ -20,6 +21,8 @@ pub(crate) struct Options {
 enum Benchmark {
     /// A hit of 1 KiB beside a bare hyper server that sends the same bytes, and nginx `proxy_cache`
     Hit(hit::Options),
+    /// A policy replaced a thousand times under load: no request may fail, and memory has to stay
+    Swap(swap::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
@@ -27,5 +30,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     let _stopped_at_end = stop::AtEnd;
     match &options.benchmark {
         Benchmark::Hit(options) => hit::run(options),
+        Benchmark::Swap(options) => swap::run(options),
     }
 }

@@ -16,13 +16,15 @@ pub(super) enum Unasked {
     Fault(Arc<Fault>),
 }
 
-/// Whether a policy is taken out at this moment.
+/// Whether a policy is taken out at this moment. If not, it has to be asked: it may be on trial.
 pub(super) fn is_out(worker: &Worker, routed: &Routed, at: usize, link: &Link) -> bool {
-    let is_out = !worker.is_aside && !link.live.health.breaker.allows(worker.proxy.clock.now().as_ms());
-    if is_out {
-        routed.policy_metrics(at).left_out();
+    let breaker = &link.live.health.breaker;
+    // As good as always it is in, and nobody needs to know what time it is.
+    if worker.is_aside || !breaker.is_open(0) || breaker.allows(worker.proxy.clock.now().as_ms()) {
+        return false;
     }
-    is_out
+    routed.policy_metrics(at).left_out();
+    true
 }
 
 /// Counts a fault, and says it: the first of each kind in full, and that a policy is taken out.

@@ -101,27 +101,27 @@ impl Said {
         link: &Link,
     ) -> Result<Rc<ResponseDecision>, Unasked> {
         let (routed, policy) = (&plan.routed, &link.live.policy);
-        if is_out(worker, routed, at, link) {
-            return Err(Unasked::Out);
-        }
         let ttl_ms = if policy.inputs().ttl { self.ttl_ms(plan, facts) } else { None };
         let now = self.changed.as_ref().unwrap_or(fields);
         let response = Values::of_response(policy.inputs(), now, ttl_ms).ok_or(Unasked::NotText)?;
-        let decided = plan.row.with_values(request, routed, at, link, |values| {
-            let values = values?;
+        plan.row.with_values(request, routed, at, link, |values| {
+            let values = values.ok_or(Unasked::NotText)?;
+            if is_out(worker, routed, at, link) {
+                return Err(Unasked::Out);
+            }
             let mut instances = worker.instances.borrow_mut();
             let before = instances.remembered_calls();
             let decided = instances.on_response(policy, status.as_u16(), values, &response.as_slices());
             routed.policy_metrics(at).decided(instances.remembered_calls() > before);
-            Some(decided)
-        });
-        match decided.ok_or(Unasked::NotText)? {
-            Ok(decision) => {
-                link.live.health.breaker.succeeded();
-                Ok(decision)
+            drop(instances);
+            match decided {
+                Ok(decision) => {
+                    link.live.health.breaker.succeeded();
+                    Ok(decision)
+                }
+                Err(fault) => Err(Unasked::Fault(faulted(worker, routed, at, link, fault))),
             }
-            Err(fault) => Err(Unasked::Fault(faulted(worker, routed, at, link, fault))),
-        }
+        })
     }
 
     /// The lifetime by its own fields, the route and those who were asked so far.

@@ -241,10 +241,10 @@ impl Row {
         link: &Link,
     ) -> Result<Rc<RequestDecision>, Unasked> {
         let policy = &link.live.policy;
+        let values = self.values(request, routed, at, policy.inputs()).ok_or(Unasked::NotText)?;
         if is_out(worker, routed, at, link) {
             return Err(Unasked::Out);
         }
-        let values = self.values(request, routed, at, policy.inputs()).ok_or(Unasked::NotText)?;
         let mut instances = worker.instances.borrow_mut();
         let before = instances.remembered_calls();
         let decided = instances.on_request(policy, &values.as_slices());

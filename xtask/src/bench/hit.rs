@@ -138,7 +138,11 @@ fn start(name: &str, command: &mut Command) -> Result<SocketAddr, Error> {
     Ok(address)
 }
 
-fn start_peer(name: &str, fields: &[(String, String)], is_pinned: bool) -> Result<SocketAddr, Error> {
+pub(super) fn start_peer(
+    name: &str,
+    fields: &[(String, String)],
+    is_pinned: bool,
+) -> Result<SocketAddr, Error> {
     let program = programs::built(Profile::Release, "bare_hyper");
     let mut command = if is_pinned { pinned(&program) } else { Command::new(&program) };
     command.arg(BODY_BYTES.to_string());
@@ -209,10 +213,10 @@ fn is_root() -> bool {
 }
 
 /// A folder that goes with its owner.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn create() -> std::io::Result<Folder> {
+    pub(super) fn create() -> std::io::Result<Folder> {
         Folder::below(&std::env::temp_dir())
     }
 

@@ -329,3 +329,19 @@ fn writes_much() {
     assert!(fault.detail.contains("the last words"), "{fault}");
     assert!(fault.detail.len() < 2_000 && !fault.detail.contains('\n'), "{fault}");
 }
+
+#[test]
+fn scripted() {
+    let settings = r#"{ "reads": { "fields": ["x-a"] }, "request": [
+        { "if": { "0": "no" }, "then": "trap" },
+        { "then": { "look_up": { "key_parts": ["a {0}"], "tags": ["t"] } } } ] }"#;
+    let policy = match load_with(engine(), "scripted", settings) {
+        Ok(policy) => policy,
+        Err(error) => panic!("{error}"),
+    };
+    let mut instances = Instances::new();
+    let mut ask = |value| instances.on_request(&policy, &[value]);
+    assert_eq!(decided(ask(Some("b"))), look_up(&["a b"], &["t"]));
+    assert_eq!(decided(ask(None)), look_up(&["a none"], &["t"]));
+    assert_fault(ask(Some("no")), FaultKind::Trap, "secret words");
+}

@@ -1,6 +1,6 @@
 //! The cache key: what shares, and what must not.
 
-use caching::key::{KeyWriter, MethodClass, host_and_target};
+use caching::key::{KeyWriter, MethodClass, has_chosen_query, host_and_target};
 
 use super::fields;
 
@@ -93,4 +93,10 @@ fn a_query_never_shares_with_a_get() {
     KeyWriter::begin(&mut get, MethodClass::Get, "h", "/").content(&fields(""), b"");
     assert_ne!(get, query_key("", ""));
     assert_eq!(host_and_target(&query_key("", "x")), Some((b"h".as_slice(), b"/".as_slice())));
+}
+
+#[test]
+fn a_key_says_whether_its_query_was_chosen() {
+    assert!(has_chosen_query(&key("h", "/a", &["x", " query"])));
+    assert!(!has_chosen_query(&key("h", "/a?query", &["query", "x query"])));
 }

@@ -1,6 +1,6 @@
 //! Which parameters of a query are keyed.
 
-use caching::query::{MalformedPattern, ParameterPattern, QueryRules, TRACKING, normalised};
+use caching::query::{Keep, MalformedPattern, ParameterPattern, QueryRules, TRACKING, normalised, selected};
 
 /// Rules as a case writes them: `sort a b_*`.
 pub(super) fn rules(text: &str) -> QueryRules {
@@ -98,4 +98,37 @@ fn the_list_of_tracking_parameters_is_usable() {
     assert_eq!(rules.drop.len(), TRACKING.len());
     let query = "id=7&utm_source=n&gclid=x&fbclid=y&mc_eid=z&page=2&_gl=1&msclkid=2";
     assert_eq!(normalised(query, &rules).as_deref(), Some("id=7&page=2"));
+}
+
+/// `names` stand between blanks.
+#[track_caller]
+fn check_selected(keep: Keep, names: &str, query: &str, expected: &str) {
+    let names: Vec<&str> = names.split_whitespace().collect();
+    let found = selected(query, keep, &names);
+    assert_eq!(found.as_deref(), (query != expected).then_some(expected), "{keep:?} {names:?}; {query}");
+}
+
+#[test]
+fn what_is_named_stays_or_all_others_do() {
+    check_selected(Keep::Named, "a c", "c=1&b=2&a=3&a", "c=1&a=3&a");
+    check_selected(Keep::Named, "a", "a=1", "a=1");
+    check_selected(Keep::Named, "a", "b=1&c", "");
+    check_selected(Keep::Named, "", "b=1&c", "");
+    check_selected(Keep::Named, "u*", "utm=1&u&v=2", "utm=1&u");
+    check_selected(Keep::Named, "*", "a=1&b&", "a=1&b&");
+    check_selected(Keep::Named, "a", "", "");
+    check_selected(Keep::Others, "a utm_*", "a=1&b=2&utm_x=3&utm=4", "b=2&utm=4");
+    check_selected(Keep::Others, "", "a=1&&b", "a=1&&b");
+    check_selected(Keep::Others, "*", "a=1&b", "");
+}
+
+#[test]
+fn no_spelling_hides_a_parameter_from_what_is_selected() {
+    check_selected(Keep::Others, "ab", "%61b=1&a%62=2&c=3", "c=3");
+    check_selected(Keep::Others, "%61b", "ab=1&c", "c");
+    check_selected(Keep::Others, "a%5B%5D", "a[]=1&a%5b%5d=2", "");
+    check_selected(Keep::Named, "ab", "%61b=1&abc=2", "%61b=1");
+    // A part that could hold two is not left out by the name of its first.
+    check_selected(Keep::Others, "a", "a=1;b=2&a=3", "a=1;b=2");
+    check_selected(Keep::Named, "a", "a=1;b=2&b=3", "a=1;b=2");
 }
