@@ -110,6 +110,7 @@
 
 mod inputs;
 mod decision;
+mod time;
 pub mod testing;
 #[doc(hidden)]
 pub mod glue;
@@ -123,6 +124,7 @@ pub use decision::{
     Store,
 };
 pub use inputs::{Input, Inputs, Request, Response, ResponseInput, TtlInput};
+pub use time::Ttl;
 
 use serde::{Deserialize, de::DeserializeOwned};
 

@@ -36,11 +36,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use larder_policy::{
     Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
-    ResponsePolicy, Store,
+    ResponsePolicy, Store, Ttl,
 };
 
 pub use crate::settings::Settings;
-use crate::settings::Ttl;
 
 /// In place of a language; no primary subtag looks like it.
 const NO_LANGUAGE: &str = "*";

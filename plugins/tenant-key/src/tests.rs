@@ -86,7 +86,7 @@ fn named_tenants_have_a_ttl_of_their_own() {
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
-    refuse(r#"{ "ttl": { "acme": "5 s" } }"#, r#"ttl: "5 s" is not a time"#);
+    refuse(r#"{ "ttl": { "acme": "5 s" } }"#, r#""5 s" is not a time"#);
     refuse(r#"{ "ttl": { "acme": "s" } }"#, "is not a time");
     refuse(r#"{ "ttl": { "acme": "99999999999s" } }"#, "is not a time");
     refuse(r#"{ "languages": ["de-AT"] }"#, r#"languages: "de-at" is not a primary subtag"#);

@@ -6,6 +6,7 @@
 mod guests;
 mod by_hand;
 mod loading;
+mod shipped;
 mod instances;
 mod engine;
 mod tenant_key;
