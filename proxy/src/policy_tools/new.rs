@@ -40,6 +40,7 @@ const SDK: &[File] = files!("plugins/sdk/src":
     "larder/sdk/src/lib.rs" = "lib.rs",
     "larder/sdk/src/testing.rs" = "testing.rs",
     "larder/sdk/src/tests.rs" = "tests.rs",
+    "larder/sdk/src/time.rs" = "time.rs",
 );
 /// The versions that this program's own policies are built with; cargo takes out what the project does not need.
 const LOCK: &[File] = &[("Cargo.lock", include_str!("../../../Cargo.lock"))];

@@ -20,7 +20,8 @@ fn every_policy_in_rust_decides_its_cases_as_they_say() {
         let wasm = component(&name);
         for file in files {
             let path = file.expect("an entry of it").path();
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let text =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let cases = Case::read(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             for case in cases {
                 let policy = engine()
