@@ -1,15 +1,18 @@
 //! Benchmarks. Each compares with its peers in one run on this machine: servers pinned to one core, the load to
 //! another, rounds that alternate, medians of ratios. An absolute figure says nothing about another machine.
 //!
-//! Read next: `bench/hit.rs`; what the peers are is in the crate `tests/bench`.
+//! Read next: `bench/hit.rs` and `bench/policy.rs`; what the peers are is in the crate `tests/bench`.
 
 use std::process::ExitCode;
 
 use crate::{Error, stop};
 
 mod hit;
-mod load;
+mod policy;
 mod swap;
+mod servers;
+mod rounds;
+mod load;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
@@ -23,6 +26,8 @@ enum Benchmark {
     Hit(hit::Options),
     /// A policy replaced a thousand times under load: no request may fail, and memory has to stay
     Swap(swap::Options),
+    /// What policies cost: a call, a remembered decision, and hits beside nginx with njs and Envoy with a Wasm filter
+    Policy(policy::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
@@ -31,5 +36,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     match &options.benchmark {
         Benchmark::Hit(options) => hit::run(options),
         Benchmark::Swap(options) => swap::run(options),
+        Benchmark::Policy(options) => policy::run(options),
     }
 }

@@ -38,7 +38,8 @@ enum Command {
     /// One benchmark beside its peers, in one run
     #[command(after_help = "Examples:
   cargo xtask bench hit                a hit beside a bare hyper server and nginx proxy_cache
-  cargo xtask bench hit --rounds 9 --seconds 5")]
+  cargo xtask bench hit --rounds 9 --seconds 5
+  cargo xtask bench policy             policies in three languages beside nginx with njs and Envoy with a Wasm filter")]
     Bench(bench::Options),
 }
 

@@ -1,8 +1,8 @@
 //! Load from wrk on a core of its own, and what it measured.
 
 use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use crate::Error;
@@ -18,10 +18,18 @@ pub(super) struct Measured {
     pub(super) p99_us: f64,
 }
 
-/// One round against `url`.
-pub(super) fn wrk(url: &str, connections: u32, seconds: u32) -> Result<Measured, Error> {
+/// One round against `url`; every request carries these fields.
+pub(super) fn wrk(
+    url: &str,
+    fields: &[(&str, &str)],
+    connections: u32,
+    seconds: u32,
+) -> Result<Measured, Error> {
     let mut command = Command::new("taskset");
     command.args(["-c", LOAD_CORE, "wrk", "--latency", "-t1"]);
+    for (name, value) in fields {
+        command.arg("-H").arg(format!("{name}: {value}"));
+    }
     command.arg(format!("-c{connections}")).arg(format!("-d{seconds}s")).arg(url);
     let output = command.stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -57,17 +65,34 @@ pub(super) fn ensure(program: &str, package: &str) -> Result<PathBuf, Error> {
     if let Some(found) = find(program) {
         return Ok(found);
     }
+    let installed = install(package);
+    find(program).ok_or_else(|| by_hand(package, &installed).into())
+}
+
+/// The same for a file of a package, in one of these folders.
+pub(super) fn ensure_file(folders: &[&str], file: &str, package: &str) -> Result<PathBuf, Error> {
+    let find = || folders.iter().map(|folder| Path::new(folder).join(file)).find(|path| path.is_file());
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    let installed = install(package);
+    find().ok_or_else(|| by_hand(package, &installed).into())
+}
+
+fn install(package: &str) -> std::io::Result<ExitStatus> {
     println!("installing {package} with apt-get");
-    let installed = Command::new("apt-get")
-        .args(["install", "--yes", "--no-install-recommends", package])
+    Command::new("timeout")
+        .args(["300", "apt-get", "install", "--yes", "--no-install-recommends", package])
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .status();
-    match (installed, find(program)) {
-        (_, Some(found)) => Ok(found),
-        (Ok(status), None) => Err(format!("apt-get ended with {status}; install {package} by hand").into()),
-        (Err(error), None) => Err(format!("apt-get: {error}; install {package} by hand").into()),
+        .status()
+}
+
+fn by_hand(package: &str, installed: &std::io::Result<ExitStatus>) -> String {
+    match installed {
+        Ok(status) => format!("apt-get ended with {status}; install {package} by hand"),
+        Err(error) => format!("apt-get: {error}; install {package} by hand"),
     }
 }
 

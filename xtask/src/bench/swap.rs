@@ -22,7 +22,7 @@ use rig::{
     programs::{self, Profile},
 };
 
-use super::hit::{Folder, start_peer};
+use super::servers::{Folder, start_upstream};
 use crate::{Error, stop};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -64,8 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     let component = fs::read(policies::build()?.join("tenant-key.wasm"))?;
     let folder = Folder::create()?;
     fs::write(folder.0.join("policy.wasm"), &component)?;
-    let upstream =
-        start_peer("upstream", &[("cache-control".to_owned(), "max-age=86400".to_owned())], false)?;
+    let upstream = start_upstream()?;
     let (larder, admin, pid) = start_larder(&folder.0, upstream, options.code_cache)?;
 
     let (seen, is_over) = (Seen::default(), AtomicBool::new(false));
