@@ -30,6 +30,9 @@ const INSTANCE_BYTES_MAX: usize = 4 << 20;
 const KEEP_RESIDENT_BYTES: usize = 128 << 10;
 /// The same for its table of functions, which takes 8 bytes an element.
 const KEEP_RESIDENT_TABLE_BYTES: usize = 16 << 10;
+/// Slots that nobody uses and that keep what is resident of them, for the next instance of the same code. A policy that was
+/// replaced has no next one, so many of these would only be memory that a hundred swaps leave behind.
+const WARM_SLOTS: u32 = 4;
 /// After the end of a memory, where its bounds are checked by the guest's own code: one page traps the rest.
 const SMALL_GUARD_BYTES: u64 = 64 << 10;
 
@@ -107,7 +110,8 @@ fn pooled(limits: &Limits) -> Config {
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(limits.memory_bytes)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-        .table_keep_resident(KEEP_RESIDENT_TABLE_BYTES);
+        .table_keep_resident(KEEP_RESIDENT_TABLE_BYTES)
+        .max_unused_warm_slots(WARM_SLOTS);
     let mut config = common();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
