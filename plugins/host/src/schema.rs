@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 pub(crate) struct Schema {
     /// Empty: any type.
     types: Vec<Type>,
+    /// Of `enum` and `const`, or of forms that are nothing but values.
     allowed: Option<Vec<Value>>,
+    any_of: Option<Vec<Schema>>,
+    one_of: Option<Vec<Schema>>,
     minimum: Option<f64>,
     maximum: Option<f64>,
     items: Option<Box<Schema>>,
@@ -56,7 +59,10 @@ impl Schema {
             let at = format!("{at}.{keyword}");
             match keyword.as_str() {
                 "type" => schema.types = types(value, &at)?,
-                "enum" => schema.allowed = Some(list(value, &at)?.clone()),
+                "enum" => schema.allow(list(value, &at)?.clone()),
+                "const" => schema.allow(vec![value.clone()]),
+                "anyOf" => schema.any_of = Some(forms(value, &at)?),
+                "oneOf" => schema.one_of = Some(forms(value, &at)?),
                 "minimum" => schema.minimum = Some(number(value, &at)?),
                 "maximum" => schema.maximum = Some(number(value, &at)?),
                 "items" => schema.items = Some(Box::new(Self::from_value(value, &at)?)),
@@ -76,11 +82,19 @@ impl Schema {
                         | Value::Object(_) => Others::Like(Box::new(Self::from_value(value, &at)?)),
                     }
                 }
-                "$schema" | "$comment" | "title" | "description" | "default" | "examples" => (),
+                "$schema" | "$comment" | "title" | "description" | "default" | "examples" | "format" => (),
                 _ => return Err(format!("{at}: a keyword that is not supported")),
             }
         }
         Ok(schema)
+    }
+
+    /// Only these values; of those alone that were allowed before.
+    fn allow(&mut self, mut values: Vec<Value>) {
+        if let Some(allowed) = &self.allowed {
+            values.retain(|value| allowed.contains(value));
+        }
+        self.allowed = Some(values);
     }
 
     /// Everything that is wrong with the settings, each with its path; empty if they fit.
@@ -100,7 +114,16 @@ impl Schema {
             && !allowed.contains(value)
         {
             let allowed: Vec<_> = allowed.iter().map(Value::to_string).collect();
-            faults.push(format!("{at}: wanted one of {}, found {}", allowed.join(", "), shown(value)));
+            let wanted = if allowed.len() == 1 { "wanted" } else { "wanted one of" };
+            faults.push(format!("{at}: {wanted} {}, found {}", allowed.join(", "), shown(value)));
+        }
+        if let Some(forms) = &self.any_of {
+            check_forms(forms, value, at, faults);
+        }
+        if let Some(forms) = &self.one_of
+            && check_forms(forms, value, at, faults) > 1
+        {
+            faults.push(format!("{at}: fits more than one of {} forms, found {}", forms.len(), shown(value)));
         }
         match value {
             Value::Number(number) => self.check_range(number.as_f64(), at, faults),
@@ -175,6 +198,38 @@ impl Type {
     }
 }
 
+/// How many of the forms a value fits. If none, that is a fault: the faults of the one form of its type, or else one
+/// that says why none of them fits.
+fn check_forms(forms: &[Schema], value: &Value, at: &str, faults: &mut Vec<String>) -> usize {
+    let outcomes: Vec<_> = forms
+        .iter()
+        .map(|form| {
+            let mut faults = Vec::new();
+            form.check(value, at, &mut faults);
+            (form, faults)
+        })
+        .collect();
+    let fitting = outcomes.iter().filter(|(_, faults)| faults.is_empty()).count();
+    if fitting > 0 {
+        return fitting;
+    }
+    if forms.iter().all(|form| form.allowed.is_some()) {
+        let allowed = forms.iter().flat_map(|form| form.allowed.iter().flatten());
+        let allowed: Vec<_> = allowed.map(Value::to_string).collect();
+        faults.push(format!("{at}: wanted one of {}, found {}", allowed.join(", "), shown(value)));
+        return 0;
+    }
+    let is_of_type = |form: &Schema| form.types.iter().any(|wanted| wanted.holds(value));
+    let of_type: Vec<_> = outcomes.iter().filter(|(form, _)| is_of_type(form)).collect();
+    if let [(_, of_one)] = of_type.as_slice() {
+        faults.extend(of_one.iter().cloned());
+        return 0;
+    }
+    let each: Vec<_> = outcomes.iter().map(|(_, faults)| faults.join("; ")).collect();
+    faults.push(format!("{at}: fits none of {} forms: {}", forms.len(), each.join(", or ")));
+    0
+}
+
 fn types(value: &Value, at: &str) -> Result<Vec<Type>, String> {
     let one = |name: &Value| {
         let known = Type::ALL.into_iter().find(|known| name.as_str() == Some(known.name()));
@@ -186,6 +241,15 @@ fn types(value: &Value, at: &str) -> Result<Vec<Type>, String> {
             one(value).map(|only| vec![only])
         }
     }
+}
+
+fn forms(value: &Value, at: &str) -> Result<Vec<Schema>, String> {
+    let forms = list(value, at)?;
+    if forms.is_empty() {
+        return Err(format!("{at}: empty, so that nothing would fit"));
+    }
+    let form = |(index, form)| Schema::from_value(form, &format!("{at}[{index}]"));
+    forms.iter().enumerate().map(form).collect()
 }
 
 fn properties(value: &Value, at: &str) -> Result<Vec<(String, Schema)>, String> {
@@ -276,6 +340,54 @@ mod tests {
     }
 
     #[test]
+    fn a_value_has_to_fit_any_or_exactly_one_of_several_forms() {
+        const FORMS: &str = r#"{ "properties": {
+            "ttl": { "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string", "format": "duration" }] },
+            "mode": { "oneOf": [{ "type": "string", "const": "strict" }, { "enum": ["loose", "off"] }] },
+            "kind": { "const": "jwt" },
+            "pick": { "oneOf": [{ "required": ["a"] }, { "required": ["b"] }] }
+        } }"#;
+        let schema = Schema::parse(FORMS).expect("the schema above");
+        let faults = |settings: &str| schema.faults(&serde_json::from_str(settings).expect("settings"));
+        for fitting in [
+            r#"{ "ttl": 1, "mode": "strict", "kind": "jwt", "pick": { "a": 1 } }"#,
+            r#"{ "ttl": "5s", "mode": "off", "pick": { "b": 1 } }"#,
+        ] {
+            assert_eq!(faults(fitting), Vec::<String>::new(), "{fitting}");
+        }
+        for (settings, expected) in [
+            (r#"{ "ttl": 0 }"#, "settings.ttl: 0 is below 1"),
+            (
+                r#"{ "ttl": true }"#,
+                "settings.ttl: fits none of 2 forms: settings.ttl: wanted integer, found true, or settings.ttl: wanted \
+                 string, found true",
+            ),
+            (
+                r#"{ "mode": "lose" }"#,
+                r#"settings.mode: wanted one of "strict", "loose", "off", found "lose""#,
+            ),
+            (r#"{ "kind": "url" }"#, r#"settings.kind: wanted "jwt", found "url""#),
+            (
+                r#"{ "pick": {} }"#,
+                "settings.pick: fits none of 2 forms: settings.pick.a: missing, or settings.pick.b: missing",
+            ),
+            (
+                r#"{ "pick": { "a": 1, "b": 1 } }"#,
+                r#"settings.pick: fits more than one of 2 forms, found {"a":1,"b":1}"#,
+            ),
+        ] {
+            assert_eq!(faults(settings), [expected], "{settings}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_said_twice_is_one_of_both() {
+        let schema = Schema::parse(r#"{ "enum": [1, 2], "const": 2 }"#).expect("a schema");
+        assert_eq!(schema.faults(&2.into()), Vec::<String>::new());
+        assert_eq!(schema.faults(&1.into()), ["settings: wanted 2, found 1"]);
+    }
+
+    #[test]
     fn a_schema_that_could_not_be_applied_whole_is_refused() {
         refuse("{", "not JSON");
         refuse("[]", "$: not an object");
@@ -286,5 +398,8 @@ mod tests {
         refuse(r#"{ "required": [1] }"#, "$.required: 1 is not a string");
         refuse(r#"{ "minimum": "1" }"#, "$.minimum: not a number");
         refuse(r#"{ "enum": 1 }"#, "$.enum: not a list");
+        refuse(r#"{ "anyOf": {} }"#, "$.anyOf: not a list");
+        refuse(r#"{ "oneOf": [] }"#, "$.oneOf: empty");
+        refuse(r#"{ "anyOf": [{}, { "pattern": "x" }] }"#, "$.anyOf[1].pattern: a keyword");
     }
 }
