@@ -84,7 +84,10 @@ impl RequestPolicy for AbBucket {
             Some(visitor) => self.bucket(visitor),
             None => without_cookie.as_deref(),
         };
-        let Some(bucket) = bucket else { return Pass::because("in no bucket").into() };
+        let Some(bucket) = bucket else {
+            // A client does not choose its bucket.
+            return Pass::because("in no bucket").remove_field(header).into();
+        };
         let look_up = LookUp::new().key_part(format!("{experiment}:{bucket}")).set_field(header, bucket);
         match upstreams.get(bucket) {
             Some(upstream) => look_up.upstream(upstream).into(),
@@ -158,7 +161,8 @@ mod tests {
         assert_eq!(policy.on_request(&Given::new()), look_up("a").into());
         let settings = r#"{ "experiment": "e", "cookie": "v", "buckets": { "a": 1 } }"#;
         let policy = Tester::<AbBucket>::new(settings).unwrap();
-        assert_eq!(policy.on_request(&Given::new().cookie("v", "")), Pass::because("in no bucket").into());
+        let passed = Pass::because("in no bucket").remove_field("x-bucket");
+        assert_eq!(policy.on_request(&Given::new().cookie("v", "")), passed.into());
     }
 
     #[test]

@@ -33,6 +33,9 @@ use serde_json::Value;
 
 /// As many as a decision may have.
 const TAGS_MAX: usize = 64;
+/// As long as a tag may be.
+const TAG_BYTES_MAX: usize = 256;
+const VALUE_BYTES_MAX: usize = 128;
 
 pub struct JsonTags {
     field: ResponseInput,
@@ -124,7 +127,10 @@ impl Template {
         let path: Vec<_> = path.split('.').map(str::to_owned).collect();
         let is_plain =
             |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b",{}".contains(&byte));
-        let fits = is_plain(before) && is_plain(after) && path.iter().all(|name| !name.is_empty());
+        // With the longest value it is still a tag.
+        let is_short = before.len() + after.len() <= TAG_BYTES_MAX - VALUE_BYTES_MAX;
+        let fits =
+            is_short && is_plain(before) && is_plain(after) && path.iter().all(|name| !name.is_empty());
         fits.then(|| Template { before: before.to_owned(), path, after: after.to_owned() })
     }
 
@@ -143,7 +149,7 @@ impl Template {
                 }
             };
             // Visible ASCII without the comma that separates tags, and of a length that a tag may have.
-            let is_fit = (1..=128).contains(&text.len())
+            let is_fit = (1..=VALUE_BYTES_MAX).contains(&text.len())
                 && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
             if !is_fit {
                 return Err("the field names something that cannot stand in a tag");

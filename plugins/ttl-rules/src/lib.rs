@@ -2,7 +2,8 @@
 //!
 //! # Settings
 //!
-//! The first rule that fits decides; where none does, the upstream and the route do. These are the rules of an application
+//! The first rule that fits decides; where none does, the upstream and the route do. A path that ends in `*` stands for all
+//! that begin so, `/trendings` of `/trending*` too. These are the rules of an application
 //! whose lists change often, whose entities seldom, and whose counts need not be exact:
 //!
 //! ```toml
@@ -78,6 +79,14 @@ impl Policy for TtlRules {
             if rule.path.as_ref().is_some_and(|path| !path.starts_with('/')) {
                 return says(format!("path: {:?} does not begin with /", rule.path));
             }
+            // Visible ASCII without the comma that separates tags, as long as a tag may be.
+            let is_tag = |tag: &String| {
+                (1..=256).contains(&tag.len())
+                    && tag.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
+            };
+            if let Some(odd) = rule.tags.iter().find(|tag| !is_tag(tag)) {
+                return says(format!("tags: {odd:?} is not a tag"));
+            }
             let is_kept = rule.ttl.is_some()
                 || rule.stale_while_revalidate.is_some()
                 || rule.stale_if_error.is_some()
@@ -120,10 +129,12 @@ impl Rule {
             None => path == wanted,
         };
         // What comes behind `;` says how it is written, not what it is.
-        let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
         let of_type = |wanted: &String| match wanted.strip_suffix('*') {
-            Some(beginning) => media_type.starts_with(beginning),
-            None => media_type == *wanted,
+            Some(beginning) => {
+                media_type.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+            }
+            None => media_type.eq_ignore_ascii_case(wanted),
         };
         let of_status =
             if self.status.is_empty() { (200..300).contains(&status) } else { self.status.contains(&status) };
@@ -145,7 +156,7 @@ mod tests {
         { "path": "/trending*", "ttl": "1h", "tags": ["trending"] },
         { "path": "/resources/*", "ttl": 1800, "stale_if_error": "1h" },
         { "path": "/resources", "ttl": "5m" },
-        { "content_type": "image/*", "ttl": "1d" },
+        { "content_type": "Image/*", "ttl": "1d" },
         { "content_type": "text/event-stream", "do_not_store": "10m" },
         { "status": [404, 410], "ttl": "30s" }
     ] }"#;
@@ -182,6 +193,7 @@ mod tests {
             r#"{ "rules": [{ "ttl": 1, "do_not_store": 1 }] }"#,
             r#"{ "rules": [{ "path": "trending", "ttl": 1 }] }"#,
             r#"{ "rules": [{ "ttl": "soon" }] }"#,
+            r#"{ "rules": [{ "tags": ["a,b"] }] }"#,
         ] {
             assert!(Tester::<TtlRules>::new(settings).is_err(), "{settings}");
         }
