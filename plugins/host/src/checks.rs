@@ -81,6 +81,9 @@ fn may_change_in_requests(name: &HeaderName) -> bool {
 
 fn upstream_name(name: String) -> Checked<Box<str>> {
     at_most(NAME_BYTES_MAX, name.len(), "bytes in the name of an upstream")?;
+    if name.is_empty() || name.contains(char::is_control) {
+        return Err(format!("upstream {name:?}: not a name"));
+    }
     Ok(name.into_boxed_str())
 }
 
@@ -446,6 +449,9 @@ mod tests {
         }
         let upstream =
             |name: &str| decide(request_policy::Forward { upstream: Some(name.to_owned()), ..unchanged() });
-        assert!(upstream("canary").is_ok() && upstream(&"a".repeat(65)).is_err());
+        assert!(upstream("canary").is_ok() && upstream(&"a".repeat(64)).is_ok());
+        for name in ["", "a\nb", &"a".repeat(65)] {
+            assert!(upstream(name).is_err(), "{name:?}");
+        }
     }
 }

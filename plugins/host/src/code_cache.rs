@@ -26,7 +26,7 @@ const MAC_BYTES: usize = 32;
 const SUFFIX: &str = "cwasm";
 /// Compiled code of a large interpreter takes some 40 MiB.
 const FILE_BYTES_MAX: u64 = 256 << 20;
-const FOLDER_BYTES_MAX: u64 = 1 << 30;
+const FOLDER_BYTES_MAX: u64 = 512 << 20;
 const FILES_MAX: usize = 64;
 
 /// A folder of compiled components.
@@ -189,20 +189,39 @@ fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> Option<Component> {
 /// Reads the key of a folder, or makes it.
 fn key(folder: &Path) -> io::Result<Vec<u8>> {
     let path = folder.join(KEY_FILE);
-    let mut fresh = [0; KEY_BYTES];
+    match read_key(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_key(folder, &path)?;
+            read_key(&path)
+        }
+        read => read,
+    }
+}
+
+fn read_key(path: &Path) -> io::Result<Vec<u8>> {
+    let mut key = Vec::new();
+    open(path)?.take(KEY_BYTES as u64 + 1).read_to_end(&mut key)?;
+    Ok(key)
+}
+
+/// Puts a key in its place whole: another process that starts now, or a machine that stops now, must not leave or see half
+/// of one. Whoever comes first has made it.
+fn make_key(folder: &Path, path: &Path) -> io::Result<()> {
+    let (mut fresh, mut suffix) = ([0; KEY_BYTES], [0; 8]);
     random(&mut fresh)?;
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(mut file) => {
-            file.write_all(&fresh)?;
-            file.sync_all()?;
-            Ok(fresh.to_vec())
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mut key = Vec::new();
-            open(&path)?.take(KEY_BYTES as u64 + 1).read_to_end(&mut key)?;
-            Ok(key)
-        }
-        Err(error) => Err(error),
+    random(&mut suffix)?;
+    let temporary = folder.join(format!("{KEY_FILE}.{:016x}.new", u64::from_le_bytes(suffix)));
+    let made = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(&fresh)?;
+        file.sync_all()?;
+        // Other than a rename, a link does not replace what is there.
+        fs::hard_link(&temporary, path)
+    })();
+    drop(fs::remove_file(&temporary));
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 
@@ -341,6 +360,28 @@ mod tests {
         fs::write(folder.0.join(KEY_FILE), b"short").unwrap();
         let Err(error) = CodeCache::open(&folder.0) else { panic!("taken") };
         assert!(error.to_string().contains("its key is not of 32 bytes; remove the file"), "{error}");
+    }
+
+    #[test]
+    fn processes_that_start_at_once_have_one_key() {
+        let folder = Folder::new();
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let opened: Vec<_> = (0..8).map(|_| scope.spawn(|| folder.cache().key)).collect();
+            opened.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0] && *key != [0; KEY_BYTES]));
+        // And nothing else is left behind.
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_key_that_is_a_link_is_not_taken() {
+        let (folder, other) = (Folder::new(), Folder::new());
+        drop((folder.cache(), other.cache()));
+        let path = folder.0.join(KEY_FILE);
+        fs::remove_file(&path).unwrap();
+        symlink(other.0.join(KEY_FILE), &path).unwrap();
+        assert!(matches!(CodeCache::open(&folder.0), Err(CodeCacheError::Io { .. })));
     }
 
     #[test]

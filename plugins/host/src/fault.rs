@@ -3,14 +3,18 @@
 //! A fault is the policy's; a decision the proxy does not like is none. What the route does after a fault is
 //! the caller's choice.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
-use wasmtime::{PoolConcurrencyLimitError, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::{
     limits::{Growth, Guarded, TABLE_ELEMENTS_MAX},
     wasi::Denied,
 };
+
+/// How much of a backtrace is told: enough to find the place, whatever a recursion or a long name makes of it.
+const FRAMES_MAX: usize = 8;
+const FRAME_NAME_CHARS_MAX: usize = 80;
 
 /// Why a call gave no decision. The instance is gone, the next call gets a new one.
 #[derive(Debug, thiserror::Error)]
@@ -82,5 +86,32 @@ pub(crate) fn classify(error: &wasmtime::Error, guarded: &Guarded) -> (FaultKind
         detail.push_str("; it wrote: ");
         detail.push_str(&said);
     }
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        append_frames(&mut detail, backtrace);
+    }
     (kind, detail)
+}
+
+/// Where the guest was, the innermost function first, on the same line.
+fn append_frames(detail: &mut String, backtrace: &WasmBacktrace) {
+    let frames = backtrace.frames();
+    let mut introduction = "; in ";
+    for frame in frames.iter().take(FRAMES_MAX) {
+        detail.push_str(introduction);
+        introduction = " < ";
+        match frame.func_name() {
+            // Names are the guest's, as long as it likes and of whatever characters.
+            Some(name) => {
+                let shown = name.chars().take(FRAME_NAME_CHARS_MAX);
+                detail.extend(shown.map(|c| if c.is_control() { ' ' } else { c }));
+            }
+            // What is stripped of names can still be found: `wasm-tools print` counts its functions too.
+            None => {
+                let _ = write!(detail, "function {}", frame.func_index());
+            }
+        }
+    }
+    if frames.len() > FRAMES_MAX {
+        let _ = write!(detail, " < {} more", frames.len() - FRAMES_MAX);
+    }
 }

@@ -1,15 +1,9 @@
 //! What a component is, told without putting it to use.
 
 use serde_json::Value;
-use wasmtime::component::{Component, types::ComponentItem};
+use wasmtime::component::types::ComponentItem;
 
-use crate::{
-    decision::Inputs,
-    engine::Engine,
-    load::{LoadError, check_preamble},
-    versions::Version,
-    wasi,
-};
+use crate::{decision::Inputs, engine::Engine, load::LoadError, policy::Program, wasi};
 
 /// What a component says of itself, and what it wants of the world.
 #[derive(Debug, Clone)]
@@ -51,14 +45,8 @@ impl Engine {
     /// # Errors
     /// It is none, or for no known version of the contract, or does not describe itself.
     pub fn inspect(&self, name: &str, wasm: &[u8]) -> Result<Inspection, LoadError> {
-        check_preamble(name, wasm)?;
         let engine = &self.shared.wasmtime;
-        let component = Component::from_binary(engine, wasm).map_err(|error| LoadError::Compile {
-            component: name.to_owned(),
-            detail: format!("{error:#}"),
-        })?;
-        let version = Version::of(engine, &component)
-            .map_err(|found| LoadError::Version { component: name.to_owned(), found })?;
+        let (component, version) = self.compile_only(name, wasm)?;
         let ty = component.component_type();
         let exports: Vec<_> = ty.exports(engine).map(|(export, _)| export.to_owned()).collect();
         let imports: Vec<_> = ty
@@ -71,7 +59,7 @@ impl Engine {
             .collect();
         let has = |interface: &str| exports.iter().any(|export| export.contains(interface));
         let described = if imports.iter().all(|import| import.is_stubbed) {
-            Some(self.described(name, wasm)?)
+            Some(self.described(name, &self.link(name, &component, version)?)?)
         } else {
             None
         };
@@ -85,10 +73,9 @@ impl Engine {
         })
     }
 
-    fn described(&self, name: &str, wasm: &[u8]) -> Result<Described, LoadError> {
-        let program = self.compile(name, wasm)?;
+    fn described(&self, name: &str, program: &Program) -> Result<Described, LoadError> {
         self.shared.ticker.begin();
-        let said = self.describe(name, &program)?;
+        let said = self.describe(name, program)?;
         let settings_schema =
             serde_json::from_str(&said.settings_schema).map_err(|error| LoadError::Schema {
                 component: name.to_owned(),
@@ -96,7 +83,7 @@ impl Engine {
                 detail: format!("not JSON: {error}"),
             })?;
         let without_settings = Value::Object(serde_json::Map::new());
-        let taken = self.set_up(name, &program, &without_settings, "{}");
+        let taken = self.set_up(name, program, &without_settings, "{}");
         let inputs = taken.ok().map(|(_, inputs)| inputs);
         Ok(Described {
             name: said.name,

@@ -56,6 +56,8 @@ pub(crate) const NAME_BYTES_MAX: usize = 64;
 pub(crate) const SCHEMA_BYTES_MAX: usize = 64 << 10;
 pub(crate) const SELF_TESTS_MAX: usize = 64;
 pub(crate) const SELF_TEST_BYTES_MAX: usize = 64 << 10;
+/// All cases together: each may take the time of several calls, and a deploy waits for them.
+pub(crate) const SELF_TEST_TIME: Duration = Duration::from_secs(10);
 pub(crate) const PARAMETERS_MAX: usize = 64;
 pub(crate) const KEY_PARTS_MAX: usize = 16;
 pub(crate) const KEY_PART_BYTES_MAX: usize = 1_024;

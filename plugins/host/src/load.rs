@@ -2,13 +2,19 @@
 //!
 //! Compiling takes from milliseconds to seconds: call it where nobody waits for an answer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use serde_json::Value;
-use wasmtime::{Store, component::Linker};
+use wasmtime::{
+    Store,
+    component::{Component, Linker},
+};
 
 use crate::{
     bindings::v0_2::setup,
@@ -18,7 +24,7 @@ use crate::{
     decision::Inputs,
     engine::{Engine, ticks},
     fault::classify,
-    limits::{Guarded, LOAD_DEADLINE},
+    limits::{Guarded, LOAD_DEADLINE, SELF_TEST_TIME, SELF_TESTS_MAX},
     memories,
     policy::{Loaded, Policy, Program},
     schema::Schema,
@@ -77,13 +83,11 @@ impl Engine {
 
     fn tested(&self, name: &str, program: &Arc<Program>, settings: &Value) -> Result<Policy, LoadError> {
         let (policy, self_test) = self.configured(name, program, settings)?;
-        for text in &self_test {
-            self.replay(name, &policy, text).map_err(|detail| LoadError::SelfTest {
-                component: name.to_owned(),
-                policy: policy.name().to_owned(),
-                detail: one_line(&detail),
-            })?;
-        }
+        self.replay(name, &policy, &self_test).map_err(|detail| LoadError::SelfTest {
+            component: name.to_owned(),
+            policy: policy.name().to_owned(),
+            detail: one_line(&detail),
+        })?;
         Ok(policy)
     }
 
@@ -117,9 +121,29 @@ impl Engine {
         Ok((Policy { loaded: Arc::new(loaded) }, description.self_test))
     }
 
-    /// Puts cases to a policy, each under the settings that it names.
-    fn replay(&self, name: &str, policy: &Policy, text: &str) -> Result<(), String> {
-        for case in Case::read(text)? {
+    /// Puts cases to a policy, each under the settings that it names. How many there are and how long they take is the
+    /// guest's to say, so both are bounded here.
+    fn replay(&self, name: &str, policy: &Policy, texts: &[String]) -> Result<(), String> {
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let mut cases = Vec::new();
+        for text in texts {
+            cases.extend(Case::read(text)?);
+            // One text may hold a list of them.
+            if cases.len() > SELF_TESTS_MAX {
+                return Err(format!("more than {SELF_TESTS_MAX} cases"));
+            }
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "how long a guest is waited for, which no decision rests on"
+        )]
+        let began = Instant::now();
+        for case in cases {
+            if began.elapsed() > SELF_TEST_TIME {
+                return Err(format!("{case}: not reached within {SELF_TEST_TIME:?}"));
+            }
             let (policy, _) = self
                 .configured(name, &policy.loaded.program, case.settings())
                 .map_err(|error| format!("{case}: {error}"))?;
@@ -128,28 +152,38 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn compile(&self, name: &str, wasm: &[u8]) -> Result<Program, LoadError> {
-        let engine = &self.shared.wasmtime;
-        let component = || name.to_owned();
-        let compile_error = |error: wasmtime::Error| LoadError::Compile {
-            component: component(),
-            detail: format!("{error:#}"),
-        };
-        check_preamble(name, wasm)?;
-        let compiled = self.compiled(name, wasm).map_err(compile_error)?;
-        let version = Version::of(engine, &compiled)
-            .map_err(|found| LoadError::Version { component: component(), found })?;
+    fn compile(&self, name: &str, wasm: &[u8]) -> Result<Program, LoadError> {
+        let (compiled, version) = self.compile_only(name, wasm)?;
+        self.link(name, &compiled, version)
+    }
 
+    /// Compiles it, and says which version of the contract it is built for.
+    pub(crate) fn compile_only(&self, name: &str, wasm: &[u8]) -> Result<(Component, Version), LoadError> {
+        check_preamble(name, wasm)?;
+        let compiled = self.compiled(name, wasm).map_err(|error| compile_error(name, &error))?;
+        let version = Version::of(&self.shared.wasmtime, &compiled)
+            .map_err(|found| LoadError::Version { component: name.to_owned(), found })?;
+        Ok((compiled, version))
+    }
+
+    /// Gives it what it imports, and finds what it exports.
+    pub(crate) fn link(
+        &self,
+        name: &str,
+        compiled: &Component,
+        version: Version,
+    ) -> Result<Program, LoadError> {
+        let engine = &self.shared.wasmtime;
         let mut linker = Linker::new(engine);
-        wasi::link(&mut linker, engine, &compiled)
-            .map_err(compile_error)?
-            .map_err(|import| LoadError::Import { component: component(), import })?;
-        let pre = linker.instantiate_pre(&compiled).map_err(compile_error)?;
+        wasi::link(&mut linker, engine, compiled)
+            .map_err(|error| compile_error(name, &error))?
+            .map_err(|import| LoadError::Import { component: name.to_owned(), import })?;
+        let pre = linker.instantiate_pre(compiled).map_err(|error| compile_error(name, &error))?;
 
         let contract_error =
-            |detail| LoadError::Contract { component: component(), detail, version: version.full() };
+            |detail| LoadError::Contract { component: name.to_owned(), detail, version: version.full() };
         let indices =
-            Indices::of(version, &compiled, &pre).map_err(|error| contract_error(format!("{error:#}")))?;
+            Indices::of(version, compiled, &pre).map_err(|error| contract_error(format!("{error:#}")))?;
         if !indices.decides_requests() && !indices.decides_responses() {
             return Err(contract_error("exports neither request-policy nor response-policy".to_owned()));
         }
@@ -198,6 +232,10 @@ impl Engine {
     }
 }
 
+fn compile_error(name: &str, error: &wasmtime::Error) -> LoadError {
+    LoadError::Compile { component: name.to_owned(), detail: format!("{error:#}") }
+}
+
 fn setup_error(name: &str, call: &'static str, detail: String) -> LoadError {
     LoadError::Setup { component: name.to_owned(), call, detail }
 }
@@ -227,7 +265,7 @@ fn described(
 }
 
 /// Says what a file is that can not be a component, before the compiler says it in its own words.
-pub(crate) fn check_preamble(name: &str, wasm: &[u8]) -> Result<(), LoadError> {
+fn check_preamble(name: &str, wasm: &[u8]) -> Result<(), LoadError> {
     // Magic, then version and layer; the layer tells a component (1) from a core module (0).
     let Some(rest) = wasm.strip_prefix(b"\0asm") else {
         let begins = wasm.iter().take(4).copied().collect();

@@ -9,7 +9,7 @@ use plugin_host::{
 };
 
 use crate::support::{
-    assert_fault, check_fault, decided, engine, impatient_engine, load_with, loaded, look_up, refused,
+    assert_fault, check_fault, decided, engine, good, impatient_engine, load_with, loaded, look_up, refused,
 };
 
 #[test]
@@ -72,6 +72,24 @@ fn bad_ttl() {
     let fault = Instances::new().call_on_response(&policy, 200, &[], &[]).expect_err("half a billion years");
     assert_eq!(fault.kind, FaultKind::Refused);
     assert!(fault.detail.contains("ttl of 18446744073709551615 ms: more than 2147483648000"), "{fault}");
+}
+
+#[test]
+fn claims_inputs() {
+    let policy = load_with(engine(), "claims-inputs", "false").unwrap_or_else(|error| panic!("{error}"));
+    let values = vec![Some("a"); policy.inputs().request_values()];
+    assert_eq!(values.len(), 63 + 6);
+    let mut instances = Instances::new();
+    assert_eq!(decided(instances.on_request(&policy, &values)), look_up(&[], &[]));
+    // It reads the time, it said.
+    assert_eq!(decided(instances.on_request(&policy, &values)), look_up(&[], &[]));
+    assert_eq!(instances.remembered_calls(), 0);
+    // What it could not be passed is refused, and so are settings of another kind.
+    let error = refused(load_with(engine(), "claims-inputs", "true"));
+    assert!(matches!(error, LoadError::Contract { .. }), "{error:?}");
+    assert!(error.to_string().contains("declares what it reads of responses and does not export"), "{error}");
+    let error = refused(load_with(engine(), "claims-inputs", "null")).to_string();
+    assert_eq!(error, "claims-inputs.wasm: settings for claims-inputs: settings: wanted boolean, found {}");
 }
 
 #[test]
@@ -149,6 +167,18 @@ fn echo_key() {
 }
 
 #[test]
+fn failing_self_test() {
+    let error = refused(load_with(engine(), "failing-self-test", "{}"));
+    assert!(matches!(error, LoadError::SelfTest { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("failing-self-test.wasm: self-test of failing-self-test: all alike: "),
+        "{text}"
+    );
+    assert!(text.contains("\"b\"") && text.contains("\"a\""), "{text}");
+}
+
+#[test]
 fn grow_memory() {
     check_fault(engine(), "grow-memory", &[], FaultKind::Memory, "wanted more than 67108864 bytes of memory");
 }
@@ -176,6 +206,23 @@ fn huge_body() {
 }
 
 #[test]
+fn huge_string() {
+    let too_long = FaultKind::Refused;
+    for (place, detail) in [
+        ("reason", "1048576 bytes of reason: at most 256"),
+        ("upstream", "1048576 bytes in the name of an upstream: at most 64"),
+        ("parameter", "1048576 bytes in the name of a query parameter: at most 256"),
+        ("field-name", "\": not a field name"),
+        ("key-part", "fuel allocated for hostcalls has been exhausted"),
+    ] {
+        check_fault(engine(), "huge-string", &[Some(place)], too_long, detail);
+        let fault = Instances::new().on_request(&loaded(engine(), "huge-string"), &[Some(place)]);
+        // No message repeats what is so long.
+        assert!(fault.is_err_and(|fault| fault.detail.len() < 1_000), "{place}");
+    }
+}
+
+#[test]
 fn imports_host() {
     let error = refused(load_with(engine(), "imports-host", "{}"));
     assert!(matches!(error, LoadError::Import { .. }), "{error:?}");
@@ -184,6 +231,12 @@ fn imports_host() {
         "imports-host.wasm: imports other:host/secrets@1.0.0; a policy is granted nothing but what it \
          declares in `inputs`"
     );
+}
+
+#[test]
+fn many_self_tests() {
+    let error = refused(load_with(engine(), "many-self-tests", "{}"));
+    assert_eq!(error.to_string(), "many-self-tests.wasm: self-test of many-self-tests: more than 64 cases");
 }
 
 #[test]
@@ -222,7 +275,10 @@ fn reads_clock() {
 
 #[test]
 fn recurse() {
-    check_fault(engine(), "recurse", &[], FaultKind::Trap, "");
+    check_fault(engine(), "recurse", &[], FaultKind::Trap, "call stack exhausted");
+    // A backtrace of thousands of frames is not told.
+    let fault = Instances::new().on_request(&loaded(engine(), "recurse"), &[]).expect_err("no end");
+    assert!(fault.detail.contains(" more") && fault.detail.len() < 1_000, "{fault}");
 }
 
 #[test]
@@ -240,6 +296,13 @@ fn remembers() {
     assert!(fault.detail.contains("asked for panic") && fault.detail.contains("told to"), "{fault}");
     assert!(!fault.detail.contains("acme") && !fault.detail.contains("other"), "{fault}");
     assert_eq!(decided(instances.call_on_request(&policy, &[None])), look_up(&["nobody"], &[]));
+}
+
+#[test]
+fn self_test() {
+    let policy =
+        load_with(engine(), "self-test", r#"{ "x": "c" }"#).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(decided(Instances::new().on_request(&policy, &[])), look_up(&["c"], &[]));
 }
 
 #[test]
@@ -292,13 +355,28 @@ fn spin_forever() {
 #[test]
 fn spin_in_configure() {
     let error = refused(load_with(engine(), "spin-in-configure", "{}"));
-    assert_eq!(error.to_string(), "spin-in-configure.wasm: configure: no answer within 1s");
+    let expected = "spin-in-configure.wasm: configure: no answer within 1s; in ";
+    assert!(error.to_string().starts_with(expected), "{error}");
 }
 
 #[test]
 fn spin_in_describe() {
     let error = refused(load_with(engine(), "spin-in-describe", "{}"));
-    assert_eq!(error.to_string(), "spin-in-describe.wasm: describe: no answer within 1s");
+    let expected = "spin-in-describe.wasm: describe: no answer within 1s; in ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
+#[test]
+fn spin_in_response() {
+    let policy = loaded(impatient_engine(), "spin-in-response");
+    let mut instances = Instances::new();
+    for _ in 0..2 {
+        let fault = instances.on_response(&policy, 200, &[], &[]).expect_err("it never answers");
+        assert_eq!(fault.kind, FaultKind::Deadline, "{fault}");
+        assert!(fault.detail.starts_with("no answer within 5ms; in "), "{fault}");
+        let decision = decided(instances.call_on_request(good(), &[Some("acme"), None, Some("gold")]));
+        assert_eq!(decision, look_up(&["gold", "acme", "-"], &[]));
+    }
 }
 
 #[test]
@@ -306,6 +384,10 @@ fn trap() {
     check_fault(engine(), "trap", &[], FaultKind::Trap, "wasm `unreachable` instruction executed");
     // The operator is told in the guest's own words.
     check_fault(engine(), "trap", &[], FaultKind::Trap, "the tenant table is empty");
+    // And where it was.
+    let fault = Instances::new().on_request(&loaded(engine(), "trap"), &[]).expect_err("it panics");
+    let (_, place) = fault.detail.rsplit_once("; in ").expect("a backtrace");
+    assert!(place.contains(" < ") && !place.contains('\n') && place.len() < 1_000, "{fault}");
 }
 
 #[test]
@@ -327,7 +409,7 @@ fn writes_much() {
     assert_eq!(fault.kind, FaultKind::Trap);
     // The end of it is kept, on one line.
     assert!(fault.detail.contains("the last words"), "{fault}");
-    assert!(fault.detail.len() < 2_000 && !fault.detail.contains('\n'), "{fault}");
+    assert!(fault.detail.len() < 3_000 && !fault.detail.contains('\n'), "{fault}");
 }
 
 #[test]

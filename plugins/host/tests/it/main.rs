@@ -4,6 +4,7 @@
 //! compiler makes is written by hand, in `by_hand.rs`.
 
 mod guests;
+mod hostile;
 mod by_hand;
 mod loading;
 mod shipped;

@@ -82,7 +82,7 @@ pub(crate) fn assert_fault(result: Result<Rc<RequestDecision>, Fault>, kind: Fau
 }
 
 /// A policy that does nothing wrong.
-fn good() -> &'static Policy {
+pub(crate) fn good() -> &'static Policy {
     static GOOD: OnceLock<Policy> = OnceLock::new();
     GOOD.get_or_init(|| loaded(engine(), "echo-key"))
 }
