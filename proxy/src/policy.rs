@@ -5,7 +5,7 @@ pub mod response;
 mod row;
 pub mod trace;
 
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use caching::{
     directives::RequestDirectives,
@@ -16,10 +16,10 @@ use caching::{
     reuse::Demands,
 };
 use http::{
-    HeaderMap, HeaderName, Method,
-    header::{COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
+    Method,
+    header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
 };
-use plugin_host::Answer;
+use plugin_host::{Answer, cookie, field};
 
 use row::Asking;
 pub use row::Row;
@@ -234,37 +234,4 @@ fn cache_use(request: &Request, routed: &Routed) -> CacheUse {
         (true, true) => CacheUse::Part,
         (true, false) => CacheUse::LookUpOnly,
     }
-}
-
-/// All lines of a field as one value, so that a policy sees what the upstream sees. The outer `None`: not text.
-fn field<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Option<Option<Cow<'f, str>>> {
-    let mut lines = fields.get_all(name).iter();
-    let Some(first) = lines.next() else { return Some(None) };
-    let mut value = Cow::Borrowed(std::str::from_utf8(first.as_bytes()).ok()?);
-    for line in lines {
-        let value = value.to_mut();
-        value.push_str(", ");
-        value.push_str(std::str::from_utf8(line.as_bytes()).ok()?);
-    }
-    Some(Some(value))
-}
-
-/// The cookie of a name (RFC 6265 section 4.2). The outer `None`: not text, or not to be told apart: where it is there twice, or
-/// with blanks around it, an upstream may take another value than we do.
-fn cookie<'f>(fields: &'f HeaderMap, name: &str) -> Option<Option<&'f str>> {
-    let mut found = None;
-    for line in fields.get_all(COOKIE) {
-        let text = std::str::from_utf8(line.as_bytes()).ok()?;
-        for pair in text.split(';').map(str::trim_ascii) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if key.trim() != name {
-                continue;
-            }
-            if key != name || !pair.contains('=') || found.is_some() {
-                return None;
-            }
-            found = Some(value);
-        }
-    }
-    Some(found)
 }

@@ -87,7 +87,7 @@ impl<'r> Values<'r> {
 }
 
 /// All lines of a field as one value, so that a policy sees what the upstream sees. The outer `None`: not text.
-fn field<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Option<Option<Cow<'f, str>>> {
+pub fn field<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Option<Option<Cow<'f, str>>> {
     let mut lines = fields.get_all(name).iter();
     let Some(first) = lines.next() else { return Some(None) };
     let mut value = Cow::Borrowed(std::str::from_utf8(first.as_bytes()).ok()?);

@@ -35,7 +35,7 @@ pub use decision::{
 };
 pub use engine::{Engine, EngineError};
 pub use fault::{Fault, FaultKind};
-pub use inputs::{RequestView, Values, cookie};
+pub use inputs::{RequestView, Values, cookie, field};
 pub use inspect::{Described, Import, Inspection};
 pub use limits::Limits;
 pub use load::LoadError;
