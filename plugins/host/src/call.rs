@@ -71,6 +71,22 @@ impl Instances {
         self.remembered_calls
     }
 
+    /// The decision that is remembered for what `write` writes: see [`crate::Inputs::write_request`]. A request that is
+    /// recalled has cost no allocation. `None`: nothing is remembered, or `write` says that there is nothing to look up.
+    pub fn recall_request(
+        &mut self,
+        policy: &Policy,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> Option<Rc<RequestDecision>> {
+        if policy.inputs().time || !write(&mut self.inputs) {
+            return None;
+        }
+        let at = self.of(policy);
+        let known = self.sorted[at].requests.get(&self.inputs)?;
+        self.remembered_calls += 1;
+        Some(Rc::clone(known))
+    }
+
     /// `values`: one for each request input. A policy that does not decide requests changes nothing.
     pub fn on_request(
         &mut self,

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, Method, header::COOKIE};
 
-use crate::decision::Inputs;
+use crate::{decision::Inputs, remembered::InputWriter};
 
 /// What of a request a policy may read, as the policies before it have left it.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,63 @@ pub struct RequestView<'r> {
 #[derive(Debug, Clone, Default)]
 pub struct Values<'r>(Vec<Option<Cow<'r, str>>>);
 
+impl Inputs {
+    /// Writes what a request says as [`crate::Instances::recall_request`] looks it up. False: not to be told apart, see
+    /// [`Values::of_request`]. It does not ask whether a value is text, since nothing is remembered of what is none.
+    pub fn write_request<'r>(
+        &self,
+        view: &RequestView<'r>,
+        capture: impl Fn(&str) -> Option<&'r str>,
+        buffer: &mut Vec<u8>,
+    ) -> bool {
+        let mut writer = InputWriter::begin(buffer, None);
+        self.each_of_request(view, capture, |value| {
+            writer.value(value.as_deref());
+            Some(())
+        })
+        .is_some()
+    }
+
+    /// Calls `each` with every value, in the order of the contract, until it gives `None` or a value cannot be told apart.
+    fn each_of_request<'r>(
+        &self,
+        view: &RequestView<'r>,
+        capture: impl Fn(&str) -> Option<&'r str>,
+        mut each: impl FnMut(Option<Cow<'r, [u8]>>) -> Option<()>,
+    ) -> Option<()> {
+        let text = |value: Option<&'r str>| value.map(|value| Cow::Borrowed(value.as_bytes()));
+        for name in &self.request_fields {
+            each(lines(view.fields, name))?;
+        }
+        for name in &self.query_parameters {
+            each(text(query_parameter(view.query, name)))?;
+        }
+        for name in &self.cookies {
+            each(text(cookie(view.fields, name)?))?;
+        }
+        for name in &self.captures {
+            each(text(capture(name)))?;
+        }
+        for (is_wanted, value) in [
+            (self.method, Some(view.method.as_str())),
+            (self.host, Some(view.host)),
+            (self.path, Some(view.path)),
+            (self.query, view.query),
+        ] {
+            if is_wanted {
+                each(text(value))?;
+            }
+        }
+        if self.time {
+            each(Some(Cow::Owned(view.time_s.to_string().into_bytes())))?;
+        }
+        if self.decided {
+            each(text(Some(view.decided)))?;
+        }
+        Some(())
+    }
+}
+
 impl<'r> Values<'r> {
     /// `capture` gives those of the route's pattern. `None`: one of the values is not text, or a cookie is there twice.
     pub fn of_request(
@@ -36,32 +93,13 @@ impl<'r> Values<'r> {
         capture: impl Fn(&str) -> Option<&'r str>,
     ) -> Option<Values<'r>> {
         let mut values = Vec::with_capacity(inputs.request_values());
-        for name in &inputs.request_fields {
-            values.push(field(view.fields, name)?);
-        }
-        for name in &inputs.query_parameters {
-            values.push(query_parameter(view.query, name).map(Cow::Borrowed));
-        }
-        for name in &inputs.cookies {
-            values.push(cookie(view.fields, name)?.map(Cow::Borrowed));
-        }
-        values.extend(inputs.captures.iter().map(|name| capture(name).map(Cow::Borrowed)));
-        for (is_wanted, value) in [
-            (inputs.method, Some(view.method.as_str())),
-            (inputs.host, Some(view.host)),
-            (inputs.path, Some(view.path)),
-            (inputs.query, view.query),
-        ] {
-            if is_wanted {
-                values.push(value.map(Cow::Borrowed));
-            }
-        }
-        if inputs.time {
-            values.push(Some(Cow::Owned(view.time_s.to_string())));
-        }
-        if inputs.decided {
-            values.push(Some(Cow::Borrowed(view.decided)));
-        }
+        inputs.each_of_request(view, capture, |value| {
+            values.push(match value {
+                Some(value) => Some(as_text(value)?),
+                None => None,
+            });
+            Some(())
+        })?;
         Some(Values(values))
     }
 
@@ -88,15 +126,28 @@ impl<'r> Values<'r> {
 
 /// All lines of a field as one value, so that a policy sees what the upstream sees. The outer `None`: not text.
 pub fn field<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Option<Option<Cow<'f, str>>> {
+    match lines(fields, name) {
+        Some(value) => as_text(value).map(Some),
+        None => Some(None),
+    }
+}
+
+fn lines<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Option<Cow<'f, [u8]>> {
     let mut lines = fields.get_all(name).iter();
-    let Some(first) = lines.next() else { return Some(None) };
-    let mut value = Cow::Borrowed(std::str::from_utf8(first.as_bytes()).ok()?);
+    let mut value = Cow::Borrowed(lines.next()?.as_bytes());
     for line in lines {
         let value = value.to_mut();
-        value.push_str(", ");
-        value.push_str(std::str::from_utf8(line.as_bytes()).ok()?);
+        value.extend_from_slice(b", ");
+        value.extend_from_slice(line.as_bytes());
     }
-    Some(Some(value))
+    Some(value)
+}
+
+fn as_text(value: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
+    match value {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    }
 }
 
 /// The first value of a parameter, as it is written.
@@ -132,6 +183,7 @@ mod tests {
     use http::{HeaderValue, header::ACCEPT};
 
     use super::*;
+    use crate::remembered::write_inputs;
 
     fn view(fields: &HeaderMap) -> RequestView<'_> {
         RequestView {
@@ -187,6 +239,11 @@ mod tests {
         ];
         assert_eq!(values.as_slices(), expected);
         assert_eq!(values.as_slices().len(), inputs.request_values());
+        // What is looked up is what is remembered.
+        let (mut looked_up, mut remembered) = (Vec::new(), Vec::new());
+        assert!(inputs.write_request(&view(&fields), |name| (name == "id").then_some("9"), &mut looked_up));
+        write_inputs(&mut remembered, None, values.as_slices().iter());
+        assert_eq!(looked_up, remembered);
     }
 
     #[test]

@@ -59,20 +59,32 @@ impl<Decision: Weigh> Table<Decision> {
 }
 
 /// Writes inputs so that different ones are different bytes: each value has its length in front.
+pub(crate) struct InputWriter<'b>(&'b mut Vec<u8>);
+
+impl<'b> InputWriter<'b> {
+    pub(crate) fn begin(buffer: &'b mut Vec<u8>, status: Option<u16>) -> InputWriter<'b> {
+        buffer.clear();
+        buffer.extend_from_slice(&status.unwrap_or_default().to_le_bytes());
+        InputWriter(buffer)
+    }
+
+    pub(crate) fn value(&mut self, value: Option<&[u8]>) {
+        /// In the place of a length, and none that a value has.
+        const ABSENT: u32 = u32::MAX;
+        let length = value.map_or(ABSENT, |value| u32::try_from(value.len()).unwrap_or(ABSENT - 1));
+        self.0.extend_from_slice(&length.to_le_bytes());
+        self.0.extend_from_slice(value.unwrap_or_default());
+    }
+}
+
+/// Values as [`InputWriter`] writes them.
 pub(crate) fn write_inputs<'v>(
     buffer: &mut Vec<u8>,
     status: Option<u16>,
     values: impl Iterator<Item = &'v Option<&'v str>>,
 ) {
-    /// In the place of a length, and none that a value has.
-    const ABSENT: u32 = u32::MAX;
-    buffer.clear();
-    buffer.extend_from_slice(&status.unwrap_or_default().to_le_bytes());
-    for value in values {
-        let length = value.map_or(ABSENT, |value| u32::try_from(value.len()).unwrap_or(ABSENT - 1));
-        buffer.extend_from_slice(&length.to_le_bytes());
-        buffer.extend_from_slice(value.unwrap_or_default().as_bytes());
-    }
+    let mut writer = InputWriter::begin(buffer, status);
+    values.for_each(|value| writer.value(value.map(str::as_bytes)));
 }
 
 /// How much memory a decision takes, about.

@@ -19,7 +19,14 @@ use super::{
     asking::{Unasked, faulted, is_out},
     trace::{Asked, Came, Trace},
 };
-use crate::{config::OnFault, error::Error, live::Link, request::Request, route::Routed, worker::Worker};
+use crate::{
+    config::{Captures, OnFault},
+    error::Error,
+    live::Link,
+    request::Request,
+    route::Routed,
+    worker::Worker,
+};
 
 /// All key parts of a row of policies: each stored response has its key beside it.
 const MAX_PARTS_BYTES: usize = 32 * 1024;
@@ -213,18 +220,23 @@ impl Row {
         at: usize,
         inputs: &Inputs,
     ) -> Option<Values<'r>> {
+        let captures = captures(request, routed, inputs);
+        Values::of_request(inputs, &self.view(request, at, inputs), |name| captures.as_ref()?.get(name))
+    }
+
+    /// Without what the policy does not read.
+    fn view<'r>(&self, request: &'r Request, at: usize, inputs: &Inputs) -> RequestView<'r> {
         let has_passed = self.passed_at.is_some_and(|passed_at| passed_at < at);
-        let view = RequestView {
+        let reads_query = inputs.query || !inputs.query_parameters.is_empty();
+        RequestView {
             method: &request.method,
             host: if inputs.host { request.target.host() } else { "" },
-            path: request.target.path(),
-            query: request.target.query(),
+            path: if inputs.path { request.target.path() } else { "" },
+            query: if reads_query { request.target.query() } else { None },
             fields: &request.fields,
             time_s: self.time_s,
             decided: if has_passed { "pass" } else { "look-up" },
-        };
-        let captures = if inputs.captures.is_empty() { None } else { routed.captures(request) };
-        Values::of_request(inputs, &view, |name| captures.as_ref().and_then(|all| all.get(name)))
+        }
     }
 
     fn now_seen(&self, request: &Request, routed: &Routed, at: usize, link: &Link) -> Seen {
@@ -241,15 +253,25 @@ impl Row {
         link: &Link,
     ) -> Result<Rc<RequestDecision>, Unasked> {
         let policy = &link.live.policy;
-        let values = self.values(request, routed, at, policy.inputs()).ok_or(Unasked::NotText)?;
         if is_out(worker, routed, at, link) {
-            return Err(Unasked::Out);
+            let values = self.values(request, routed, at, policy.inputs());
+            return Err(values.map_or(Unasked::NotText, |_| Unasked::Out));
         }
         let mut instances = worker.instances.borrow_mut();
-        let before = instances.remembered_calls();
-        let decided = instances.on_request(policy, &values.as_slices());
-        routed.policy_metrics(at).decided(instances.remembered_calls() > before);
+        let known = instances.recall_request(policy, |buffer| {
+            let (inputs, captures) = (policy.inputs(), captures(request, routed, policy.inputs()));
+            inputs.write_request(&self.view(request, at, inputs), |name| captures.as_ref()?.get(name), buffer)
+        });
+        let is_remembered = known.is_some();
+        let decided = match known {
+            Some(decision) => Ok(decision),
+            None => {
+                let values = self.values(request, routed, at, policy.inputs()).ok_or(Unasked::NotText)?;
+                instances.on_request(policy, &values.as_slices())
+            }
+        };
         drop(instances);
+        routed.policy_metrics(at).decided(is_remembered);
         decided.and_then(|decision| self.allowed(decision, routed, link)).map_or_else(
             |fault| Err(Unasked::Fault(faulted(worker, routed, at, link, fault))),
             |decision| {
@@ -347,6 +369,10 @@ impl Row {
         }
         digest.finalize().into()
     }
+}
+
+fn captures<'r>(request: &'r Request, routed: &'r Routed, inputs: &Inputs) -> Option<Captures<'r>> {
+    if inputs.captures.is_empty() { None } else { routed.captures(request) }
 }
 
 impl Said {
