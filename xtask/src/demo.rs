@@ -1,6 +1,7 @@
 //! The whole system from nothing, on this machine, for as long as somebody looks at it.
 //!
-//! Read next: `demo/system.rs` for what is started and how, `demo/walk.rs` for `--check`.
+//! Read next: `demo/system.rs` for what is started and how, `demo/walk.rs` for `--check`, `demo/document.rs` for
+//! `--policies`.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -20,6 +21,7 @@ use crate::{
 
 mod system;
 mod walk;
+mod document;
 
 use system::{Ports, System};
 
@@ -31,6 +33,9 @@ pub(crate) struct Options {
     /// Walk through what it can do, print what was seen, stop, and exit 0 if all of it was right
     #[arg(long)]
     check: bool,
+    /// With --check: also walk docs/policies.md in Rust, JavaScript and Python, which takes two minutes
+    #[arg(long, requires = "check")]
+    policies: bool,
     /// How many resources to generate
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(10..=10_000_000))]
     resources: u64,
@@ -43,9 +48,15 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The walk with few resources on ports that are free at this moment.
+    /// The whole walk with few resources on ports that are free at this moment.
     pub(crate) fn quick_check() -> std::io::Result<Options> {
-        Ok(Options { check: true, resources: 2_000, port_base: Some(Ports::free_base()?), release: false })
+        Ok(Options {
+            check: true,
+            policies: true,
+            resources: 2_000,
+            port_base: Some(Ports::free_base()?),
+            release: false,
+        })
     }
 }
 
@@ -67,7 +78,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     let system = System::start(&programs, &components, ports, options.resources)?;
     if options.check {
         println!();
-        return Ok(stop::code(walk::walk(&system)?));
+        return Ok(stop::code(walk::walk(&system, options.policies)?));
     }
     system.print_what_to_try();
     wait_for_an_end(&system)

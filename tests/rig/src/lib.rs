@@ -5,6 +5,7 @@
 
 pub mod postgres;
 pub mod policies;
+pub mod toolchains;
 pub mod programs;
 pub mod process;
 pub mod http;

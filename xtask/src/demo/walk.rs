@@ -9,7 +9,10 @@ use std::{
 
 use rig::http::{Client, Response, head};
 
-use super::system::{LarderToml, System};
+use super::{
+    document,
+    system::{LarderToml, System},
+};
 use crate::Error;
 
 /// How long the proxy may take to notice an edited file; it looks four times a second.
@@ -22,8 +25,8 @@ type Seen = Result<String, Error>;
 type Step = (&'static str, fn(&System) -> Seen);
 
 /// Whether everything was as promised.
-pub(crate) fn walk(system: &System) -> Result<bool, Error> {
-    let steps: [Step; 11] = [
+pub(crate) fn walk(system: &System, with_document: bool) -> Result<bool, Error> {
+    let mut steps: Vec<Step> = vec![
         ("the first request is a miss, answered by the replica", first_is_a_miss),
         ("the second is a hit, with Age", second_is_a_hit),
         ("another tenant and another language have their own stored response", tenants_and_languages),
@@ -34,8 +37,15 @@ pub(crate) fn walk(system: &System) -> Result<bool, Error> {
         ("a component that loops for ever is cut off, and the route still answers", looping_component),
         ("500 requests at once for one cold key reach Postgres once", crowd),
         ("pages follow each other, and a user has teams", other_endpoints),
-        ("the replica is killed, and the primary answers", replica_killed),
     ];
+    if with_document {
+        steps.extend([
+            ("docs/policies.md, from an empty folder to this demo, in Rust", document::in_rust as _),
+            ("docs/policies.md in JavaScript", document::in_javascript as _),
+            ("docs/policies.md in Python", document::in_python as _),
+        ]);
+    }
+    steps.push(("the replica is killed, and the primary answers", replica_killed));
     for (number, (promise, step)) in steps.iter().enumerate() {
         println!("{:2}. {promise}", number + 1);
         match step(system) {
@@ -259,7 +269,7 @@ fn replica_killed(system: &System) -> Seen {
     Ok(seen)
 }
 
-fn status(answer: &Response) -> &str {
+pub(super) fn status(answer: &Response) -> &str {
     answer.field("cache-status").unwrap_or("no Cache-Status")
 }
 
