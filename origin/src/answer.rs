@@ -15,10 +15,11 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
-use crate::catalogue::prepare::Layout;
+use crate::catalogue::prepare;
+use crate::catalogue::prepare::{BodyColumns, Layout};
 use crate::catalogue::tags::{MAX_TAG_BYTES, push_escaped};
 use crate::catalogue::{Endpoint, Piece, Rows, TagTemplate};
-use crate::cursor;
+use crate::cursor::{self, Key};
 use crate::database::Answered;
 use crate::error::Error;
 use crate::params::Given;
@@ -37,8 +38,9 @@ pub(crate) fn response(
     given: &Given,
     answered: &Answered,
     request_fields: &HeaderMap,
+    key: &Key,
 ) -> Result<Response<Full<Bytes>>, Error> {
-    let (rows, body) = body(endpoint, layout, given, &answered.rows)?;
+    let (rows, body) = body(endpoint, layout, given, &answered.rows, key)?;
     let etag = etag(&body);
     let is_known = request_fields.get_all(IF_NONE_MATCH).iter().any(|field| names(field, &etag));
     let mut response = Response::new(Full::new(if is_known { Bytes::new() } else { body }));
@@ -75,6 +77,7 @@ fn body<'r>(
     layout: &Layout,
     given: &Given,
     rows: &'r [Row],
+    key: &Key,
 ) -> Result<(&'r [Row], Bytes), Error> {
     match endpoint.rows {
         Rows::One => {
@@ -87,10 +90,10 @@ fn body<'r>(
             Ok((rows, body.into()))
         }
         Rows::Cursor { .. } => {
-            let (_, limit) = endpoint.limit(given).ok_or(Error::Endpoint("the page has no limit"))?;
+            let limit = endpoint.limit(given).ok_or(Error::Endpoint("the page has no limit"))?;
             let page = rows.get(..limit).unwrap_or(rows);
             let next = match page.last().filter(|_| rows.len() > limit) {
-                Some(last) => Some(next_cursor(endpoint, layout, last)?),
+                Some(last) => Some(cursor_of(endpoint, layout, given, last, key)?),
                 None => None,
             };
             let mut body = Vec::with_capacity(page.iter().map(Row::raw_size_bytes).sum::<usize>() + 256);
@@ -104,6 +107,8 @@ fn body<'r>(
             body.extend_from_slice(end.as_bytes());
             Ok((page, body.into()))
         }
+        Rows::Page { .. } => Err(Error::Endpoint("offset pages are not served")),
+        Rows::Exec => Ok((&[], Bytes::new())),
     }
 }
 
@@ -120,22 +125,34 @@ fn list(rows: &[Row], layout: &Layout, body: &mut Vec<u8>) -> Result<(), Error> 
 }
 
 fn json<'r>(row: &'r Row, layout: &Layout) -> Result<&'r [u8], Error> {
-    raw(row, layout.body).ok_or(Error::Endpoint("column `body` is NULL"))
+    match &layout.body {
+        BodyColumns::Json(column) => raw(row, *column).ok_or(Error::Endpoint("column `body` is NULL")),
+        BodyColumns::Columns(_) | BodyColumns::Nothing => Err(Error::Endpoint("columns are not written")),
+    }
 }
 
-fn next_cursor(endpoint: &Endpoint, layout: &Layout, last: &Row) -> Result<String, Error> {
-    let values: Option<Vec<&[u8]>> = layout.cursor.iter().map(|column| raw(last, *column)).collect();
+/// Whether a column can be a member that the worker writes.
+pub(crate) fn can_encode(_: &Type) -> bool {
+    true
+}
+
+fn cursor_of(
+    endpoint: &Endpoint,
+    layout: &Layout,
+    given: &Given,
+    row: &Row,
+    key: &Key,
+) -> Result<String, Error> {
+    let values: Option<Vec<&[u8]>> = layout.cursor.iter().map(|column| raw(row, *column)).collect();
     let values = values.ok_or(Error::Endpoint("a column of the cursor is NULL"))?;
-    cursor::encode(&endpoint.name, &values).ok_or(Error::Endpoint("the cursor is too long"))
+    cursor::encode(key, endpoint, given, &values).ok_or(Error::Endpoint("the cursor is too long"))
 }
 
 /// The value of `Cache-Tag`, or `None` if it would be too long.
 fn tags(endpoint: &Endpoint, given: &Given, rows: &[Row]) -> Option<String> {
     let mut all = String::new();
     let mut seen: Vec<String> = Vec::new();
-    let per_row = |template: &TagTemplate| {
-        template.values().any(|name| !endpoint.params.iter().any(|param| param.name == name))
-    };
+    let per_row = |template: &TagTemplate| template.values().any(|name| !endpoint.is_param(name));
     for template in &endpoint.tags {
         let tags: Vec<String> = if per_row(template) {
             rows.iter().filter_map(|row| render(template, endpoint, given, Some(row))).collect()
@@ -174,7 +191,7 @@ fn render(template: &TagTemplate, endpoint: &Endpoint, given: &Given, row: Optio
 }
 
 fn push_column(row: &Row, name: &str, tag: &mut String) -> Option<()> {
-    let index = row.columns().iter().position(|column| column.name() == name)?;
+    let index = prepare::find(row.columns(), name)?;
     let (bytes, kind) = (raw(row, index)?, row.columns().get(index)?.type_());
     // Writing to a String cannot fail.
     match *kind {

@@ -21,47 +21,72 @@
 //! LIMIT :limit
 //! ```
 //! **Header.** The comment lines at the top, up to the first line that is none; each is `-- key: value`.
-//! - `route` (required): method and path; `{name}` takes one segment. GET also answers HEAD.
+//! - `route` (required): `GET`, `POST`, `PUT`, `PATCH` or `DELETE` and a path; `{name}` takes one segment. GET also answers HEAD.
 //! - `summary`: one line for people.
-//! - `param NAME: path TYPE` or `param NAME: query TYPE [LOW..HIGH] [required | = DEFAULT]`, one line each. The type is
-//!   checked against the one Postgres infers. An absent query parameter with no default is NULL.
-//! - `rows` (required): `one` (404 if there is none), `many` (a JSON array), `cursor` (a page: `items`, `nextCursor`,
-//!   `hasNextPage`).
-//! - `read`: `replica` (default) or `primary`. `replica; max_lag: 5s` prefers any other server to a replica further behind.
+//! - `param NAME: SOURCE TYPE [LOW..HIGH] [required | = DEFAULT]`, one line each. The type is checked against the one Postgres
+//!   infers. LOW..HIGH bounds whole numbers, the characters of a text, the elements of an array. Absent without default: NULL.
+//!   - `path TYPE`: a variable of the route; always there.
+//!   - `query TYPE`: of the query. `query TYPE[]`: separated by commas or repeated, bound as an array.
+//!   - `body TYPE`: a member of the JSON object that is the body, in camelCase for a NAME in snake_case; not for GET. The type
+//!     `json` takes any value. `:has_NAME` (bool) tells JSON's null from absence.
+//!   - `body rows`: the body is an array of LOW..HIGH (1..5000) objects and bound as a whole, for `json_to_recordset(:NAME)`.
+//! - `rows` (required): `one` (404 if there is none), `many` (a JSON array), `cursor` and `page` (see below), `exec` (none: 204).
+//! - `read`: `replica` (default) or `primary`. `replica; max_lag: 5s` (or in bytes, `16MiB`) prefers any other server to a replica
+//!   further behind. Writes run on the primary, whatever this says.
+//! - `lane`: `fast` (default) shares its connections; `slow` has its own, and `rows: many` is streamed there.
+//! - `body`: `json` (default): column `body` is the JSON of one row, of type `json` or `text`, and goes to the client as it is.
+//!   `columns`: every column is a member, `public_id` as `publicId`, written by the worker.
+//! - `fields`: `all` (default for reads) lets `?fields=a,b` select members of rows; `none` does not.
+//! - `total` (for `rows: page`): `exact MAX` or `estimate`, what column `_total` is.
+//! - `if_match: COLUMN`: the row's version, which its ETag begins with. In a write `:if_match` is the version that the request
+//!   names; a request without one is refused, unless all lines with `:if_match` end in `-- when if_match`.
+//! - `idempotency`: `none` (default), `optional` or `required`: whether a write takes an `Idempotency-Key`.
+//! - `location: /things/{public_id}`: of what a POST made, from parameters and columns.
 //! - `tags`: separated by spaces; `{name}` stands for a parameter or a column. Each row adds its own; a tag one of whose
 //!   values is absent or NULL is left out.
 //! - `cache`: the `Cache-Control` of a 200. Without it: `no-store`.
 //! - `index`: names of indexes, separated by blanks; each must be used by the plan of at least one of the file's statements.
+//! - `tables`: names of tables that tags need not cover, separated by blanks.
 //!
 //! **Parameters** are written `:name` and become `$n`: never spliced, and never looked for in strings, quoted names,
 //! dollar quotes and comments (`catalogue/sql.rs`). An array slice needs a blank before its colon: `a[1 : n]`.
 //!
-//! **Columns.** `body` is the JSON of one row, of type `json` or `text`, and goes to the client as it is. Every other
-//! column is the value of a tag or of the cursor; one that is neither is a fault.
+//! **Columns** for tags, the cursor, the version and the location are found by their name, with or without a `_` in front: `{id}`
+//! is column `id` or `_id`. With `body: columns` those with `_` are not part of the answer. One that serves nothing is a fault.
 //!
-//! **Optional lines.** A line that ends in `-- when NAME` is part of the statement only if the query parameter NAME is given;
-//! `-- when cursor` only on pages after the first. Each combination is a statement of its own with a plan of its own:
-//! `:type IS NULL OR ...` would be one statement that no index serves.
+//! **Optional lines.** A line that ends in `-- when NAME` is part of the statement only if the parameter NAME is given, one that
+//! ends in `-- unless NAME` only if it is not. NAME can also be `cursor` (on pages after one), `before` (on pages before one) and
+//! `if_match`. Each combination is a statement of its own with a plan of its own: `:type IS NULL OR ...` would be one
+//! statement that no index serves.
 //!
 //! **Cursor pages** need `limit` (with a range and a default) and a `-- when cursor` line. `:after_COLUMN` is the value of
 //! COLUMN in the last row of the page before. `:limit` is bound as one more than was asked for: the row too many says that
 //! there is a next page. Plans are made before `:limit` is known, for a tenth of all rows. `:max_limit` stands for the end of
-//! its range (and one more) as a constant: `LIMIT :max_limit` in a subquery has a plan made for few rows.
+//! its range (and one more) as a constant: `LIMIT :max_limit` in a subquery has a plan made for few rows. Lines with
+//! `-- when before` and `:before_COLUMN`, and an order turned round, make pages in the other direction; their rows are turned
+//! round again. Answers: `items`, `nextCursor`, `hasNextPage`, and `previousCursor`, `hasPreviousPage` where there are such lines.
+//!
+//! **Offset pages** (`rows: page`) need `limit` and `page`, both with a range and a default, and use `:limit` (one more, too) and
+//! `:offset`. Column `_total` is the number of all rows. A page without rows must still give one, with NULLs and `_total`:
+//! `FROM (SELECT count(*) ...) t LEFT JOIN (...) p ON true`. With `total: exact MAX`, `:max_total` is a constant, one more than
+//! MAX, to count no further. Answers: `items`, `page`, `limit`, `total`, `totalPages`, `totalIsExact`, `hasNextPage`.
 //!
 //! Does not know servers: `catalogue/prepare.rs` holds what Postgres says about a statement against its header.
-//! Read next: `catalogue/header.rs`, then `catalogue/sql.rs`.
+//! Read next: `catalogue/header.rs`, `catalogue/assemble.rs`, then `catalogue/sql.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
 use hyper::header::HeaderValue;
 
 use crate::faults::{Faults, Position};
 use crate::params::Given;
 
 mod header;
+mod assemble;
 pub(crate) mod sql;
 mod route;
 pub(crate) mod tags;
@@ -69,7 +94,7 @@ pub(crate) mod prepare;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use route::{Route, Router};
+pub(crate) use route::{Found, Route, Router};
 pub(crate) use sql::{Bind, Variant};
 pub(crate) use tags::{Piece, TagTemplate};
 
@@ -93,6 +118,7 @@ pub(crate) struct Catalogue {
 }
 
 #[derive(Debug)]
+#[allow(dead_code, reason = "some of it is for writes")]
 pub(crate) struct Endpoint {
     /// The file's name without `.sql`: in metrics and messages.
     pub(crate) name: String,
@@ -102,12 +128,22 @@ pub(crate) struct Endpoint {
     pub(crate) params: Vec<Param>,
     pub(crate) rows: Rows,
     pub(crate) read: Read,
+    pub(crate) lane: LaneKind,
+    pub(crate) body: Body,
+    /// Whether `?fields=` selects.
+    pub(crate) fields: bool,
+    /// The column with the version of the row.
+    pub(crate) version: Option<(String, Position)>,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) location: Option<TagTemplate>,
+    /// Tables that no tag needs to cover.
+    pub(crate) tables: Vec<(String, Position)>,
     pub(crate) tags: Vec<TagTemplate>,
     pub(crate) cache: HeaderValue,
     pub(crate) indexes: Vec<(String, Position)>,
-    /// The columns of the cursor, as `:after_COLUMN` names them, in order. Empty unless rows are `Cursor`.
+    /// The columns of the cursor, as `:after_COLUMN` and `:before_COLUMN` name them, in order. Empty unless rows are `Cursor`.
     pub(crate) cursor_columns: Vec<String>,
-    /// The conditions of `-- when` lines; bit n of a variant's mask is the nth.
+    /// The conditions of `-- when` and `-- unless` lines; bit n of a variant's mask is the nth.
     pub(crate) conditions: Vec<Condition>,
     /// One for each combination of conditions: `variants[mask]`.
     pub(crate) variants: Vec<Variant>,
@@ -124,8 +160,9 @@ pub(crate) struct Source {
 pub(crate) struct Param {
     pub(crate) name: String,
     pub(crate) from: In,
-    /// The name that Postgres itself uses: `int8`, not `bigint`.
+    /// The name that Postgres itself uses: `int8`, not `bigint`. Of an array that of its elements.
     pub(crate) type_name: String,
+    pub(crate) is_array: bool,
     pub(crate) range: Option<(i64, i64)>,
     pub(crate) absent: Absent,
     pub(crate) position: Position,
@@ -135,6 +172,10 @@ pub(crate) struct Param {
 pub(crate) enum In {
     Path,
     Query,
+    /// A member of the JSON object that is the body.
+    Body,
+    /// The body itself, an array of objects.
+    Rows,
 }
 
 /// What a request without the parameter means.
@@ -149,24 +190,80 @@ pub(crate) enum Absent {
 pub(crate) enum Rows {
     One,
     Many,
-    /// With the index of the parameter `limit`.
+    /// With the index of the parameter `limit`, and whether there are pages in both directions.
     Cursor {
         limit: usize,
+        both_ways: bool,
     },
+    /// With the indexes of the parameters.
+    Page {
+        limit: usize,
+        page: usize,
+        total: Total,
+    },
+    /// None are wanted.
+    Exec,
+}
+
+/// What column `_total` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Total {
+    /// The number of rows, counted no further than one more than this.
+    Exact(i64),
+    Estimate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
     Primary,
-    Replica { max_lag: Option<Duration> },
+    Replica { max_lag: Option<Lag> },
+}
+
+/// How far a replica may be behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lag {
+    Time(Duration),
+    Bytes(u64),
+}
+
+/// Which connections a statement runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum LaneKind {
+    #[default]
+    Fast,
+    Slow,
+    /// Every endpoint that is not for GET.
+    Write,
+}
+
+/// Who writes the JSON of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Body {
+    /// Postgres, in column `body`.
+    #[default]
+    Json,
+    /// The worker, from all columns.
+    Columns,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Idempotency {
+    #[default]
+    None,
+    Optional,
+    Required,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// The parameter with this index is given.
     Given(usize),
-    /// The request has a cursor.
+    /// The request has a cursor to go on after.
     Cursor,
+    /// The request has a cursor to stop before.
+    Before,
+    /// The request has an `If-Match` that names a version.
+    IfMatch,
 }
 
 impl Catalogue {
@@ -224,7 +321,7 @@ impl Catalogue {
         let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
         let mut router = Router::default();
         for (path, text) in files {
-            match header::endpoint(&Source { path, text: text.into() }) {
+            match assemble::endpoint(&Source { path, text: text.into() }) {
                 Ok(endpoint) => {
                     if let Err(other) = router.add(&endpoint.route, endpoints.len()) {
                         let other = endpoints.get(other).map(|other| other.source.path.display().to_string());
@@ -251,16 +348,20 @@ impl Endpoint {
             .sum()
     }
 
-    /// The parameter `limit` of a cursor page, and one more than the request asks for.
-    pub(crate) fn limit_to_fetch(&self, given: &Given) -> Option<(usize, String)> {
-        let (index, limit) = self.limit(given)?;
-        Some((index, (limit + 1).to_string()))
+    /// Whether it only reads.
+    pub(crate) fn is_read(&self) -> bool {
+        self.route.method == Method::GET
     }
 
-    /// The parameter `limit` of a cursor page, and what the request asks for.
-    pub(crate) fn limit(&self, given: &Given) -> Option<(usize, usize)> {
-        let Rows::Cursor { limit } = self.rows else { return None };
-        Some((limit, given.values.get(limit)?.as_ref()?.parse().ok()?))
+    /// How many rows a page of the request has.
+    pub(crate) fn limit(&self, given: &Given) -> Option<usize> {
+        let (Rows::Cursor { limit, .. } | Rows::Page { limit, .. }) = self.rows else { return None };
+        given.values.get(limit)?.as_ref()?.parse().ok()
+    }
+
+    /// Whether a name stands for a parameter; else it is a column.
+    pub(crate) fn is_param(&self, name: &str) -> bool {
+        self.params.iter().any(|param| param.name == name)
     }
 
     /// Such as ` with type, cursor`, for messages; empty for a statement without optional lines.
@@ -270,6 +371,8 @@ impl Endpoint {
             .map(|(_, condition)| match condition {
                 Condition::Given(param) => self.params.get(*param).map_or("", |param| param.name.as_str()),
                 Condition::Cursor => "cursor",
+                Condition::Before => "before",
+                Condition::IfMatch => "if_match",
             })
             .collect();
         if names.is_empty() { String::new() } else { format!(" with {}", names.join(", ")) }

@@ -14,11 +14,10 @@ use tokio::sync::{Notify, TryAcquireError};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 
-use crate::catalogue::{Bind, Catalogue, Endpoint, Read};
+use crate::catalogue::{Catalogue, Endpoint, Lag, Read};
 use crate::config::DatabaseConfig;
-use crate::cursor;
 use crate::error::{Error, Meaning, meaning};
-use crate::params::{Bound, Given};
+use crate::params::{self, Given};
 
 mod lane;
 mod target;
@@ -145,7 +144,11 @@ impl Database {
             Read::Primary => None,
             Read::Replica { max_lag } => Some(max_lag),
         };
-        let is_fresh = |session: &Session| max_lag.flatten().is_none_or(|most| session.lag() <= most);
+        let is_fresh = |session: &Session| match max_lag.flatten() {
+            Some(Lag::Time(most)) => session.lag() <= most,
+            // Bytes are not measured yet.
+            Some(Lag::Bytes(_)) | None => true,
+        };
         let best = |is_wanted: &dyn Fn(&Server, &Session) -> bool| {
             let servers = self.servers.iter();
             let sessions = servers.flat_map(|server| {
@@ -193,31 +196,14 @@ impl Database {
         let variant =
             endpoint.variants.get(mask).ok_or(RunError::Final(Error::Endpoint("no such variant")))?;
 
-        let after = match &given.cursor {
-            Some(text) => {
-                cursor::decode(&endpoint.name, &prepared.layout.cursor_types, text).ok_or_else(|| {
-                    let why = "is not a `nextCursor` of this endpoint".to_owned();
-                    RunError::Final(Error::BadParameter { parameter: "cursor".to_owned(), why })
-                })?
-            }
-            None => Vec::new(),
-        };
-        let one_more = endpoint.limit_to_fetch(given);
-        let bound = variant.binds.iter().map(|bind| match bind {
-            Bind::Param(param) => match (&one_more, given.values.get(*param)) {
-                (Some((limit, text)), _) if limit == param => Bound::Text(text),
-                (_, Some(Some(text))) => Bound::Text(text),
-                (_, Some(None) | None) => Bound::Null,
-            },
-            Bind::After(column) => after.get(*column).cloned().map_or(Bound::Null, Bound::Binary),
-        });
+        let bound = params::bind(endpoint, variant, prepared, given).map_err(RunError::Final)?;
 
         if let Some(count) = server.statements.get(index) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         // Both are sent at once, the stamp first: the statement's snapshot is taken after what the stamp says.
         let rows = async {
-            let stream = session.client.query_raw(&prepared.statement, bound.collect::<Vec<_>>()).await?;
+            let stream = session.client.query_raw(&prepared.statement, bound).await?;
             let mut stream = pin!(stream);
             let (mut rows, mut bytes) = (Vec::new(), 0);
             while let Some(row) = stream.next().await {

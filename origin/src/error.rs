@@ -14,8 +14,8 @@ pub(crate) enum Error {
     NoEndpoint,
     #[error("there is none")]
     NoRow,
-    #[error("endpoints answer GET and HEAD")]
-    Method,
+    #[error("this path answers {allow}")]
+    Method { allow: String },
     #[error("{0}")]
     BadRequest(&'static str),
     #[error("parameter `{parameter}` {why}")]
@@ -97,7 +97,7 @@ impl Error {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoEndpoint | Self::NoRow => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) | Self::BadParameter { .. } | Self::BadValue(_) => StatusCode::BAD_REQUEST,
             Self::NoServer | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLong => StatusCode::GATEWAY_TIMEOUT,
@@ -122,7 +122,11 @@ impl Error {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::Method => drop(fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD"))),
+            Self::Method { allow } => {
+                if let Ok(allow) = HeaderValue::from_str(allow) {
+                    fields.insert(ALLOW, allow);
+                }
+            }
             // What follows on the connection may be a body.
             Self::BadRequest(_) => drop(fields.insert(CONNECTION, HeaderValue::from_static("close"))),
             Self::NoServer | Self::Busy => drop(fields.insert(RETRY_AFTER, HeaderValue::from_static("1"))),

@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::cursor::Key;
 use crate::database::{Database, Target};
 use crate::metrics::Metrics;
 use crate::serve::{Shared, Worker};
@@ -43,7 +44,9 @@ pub(crate) struct Running {
 
 /// Starts all workers; returns when each has tried its servers and listens.
 pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Running> {
+    let cursor_key = Key::random().map_err(io::Error::other)?;
     let shared = Arc::new(Shared {
+        cursor_key,
         metrics: Metrics::new(&catalogue),
         targets: Target::all(&config.database),
         catalogue,

@@ -9,8 +9,9 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use tracing::{debug, error};
 
 use crate::answer;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Found};
 use crate::clock::Stopwatch;
+use crate::cursor::Key;
 use crate::database::{Database, Target};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
@@ -20,6 +21,7 @@ use crate::params;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) cursor_key: Key,
     pub(crate) metrics: Metrics,
     pub(crate) targets: Vec<Arc<Target>>,
     /// One for each worker, set when it is ready.
@@ -69,13 +71,19 @@ impl Worker {
     ) -> Result<Response<Full<Bytes>>, Error> {
         accept(request)?;
         let catalogue = &self.shared.catalogue;
-        let (index, captures) = catalogue.router.find(request.uri().path()).ok_or(Error::NoEndpoint)?;
+        let (index, captures) = match catalogue.router.find(request.method(), request.uri().path()) {
+            Found::Endpoint(index, captures) => (index, captures),
+            Found::OtherMethods(allow) => return Err(Error::Method { allow }),
+            Found::Nothing => return Err(Error::NoEndpoint),
+        };
         *found = Some(index);
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(Error::Method);
-        }
         let endpoint = catalogue.endpoints.get(index).ok_or(Error::NoEndpoint)?;
-        let given = params::read(endpoint, &captures, request.uri().query().unwrap_or_default())?;
+        if !endpoint.is_read() {
+            return Err(Error::Endpoint("writes are not served"));
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let key = &self.shared.cursor_key;
+        let given = params::read(endpoint, &captures, query, key)?;
         let watch = Stopwatch::start();
         let answered = self.database.run(endpoint, index, &given).await;
         self.shared.metrics.statement(index, watch.elapsed());
@@ -83,7 +91,7 @@ impl Worker {
         let mask = endpoint.mask(|condition| given.holds(condition));
         let prepared = answered.session.prepared.get(index).and_then(|variants| variants.get(mask));
         let layout = &prepared.ok_or(Error::Endpoint("the endpoint has no such statement"))?.layout;
-        answer::response(endpoint, layout, &given, &answered, request.headers())
+        answer::response(endpoint, layout, &given, &answered, request.headers(), key)
     }
 
     /// Health and metrics. Query files cannot have routes below `/-/`.
@@ -112,7 +120,7 @@ impl Worker {
             _ => return Some(Error::NoEndpoint.response()),
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Some(Error::Method.response());
+            return Some(Error::Method { allow: "GET, HEAD".to_owned() }.response());
         }
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;

@@ -1,30 +1,58 @@
-//! One query file to one endpoint: the header line by line, then header and SQL against each other.
+//! The header of one query file, line by line, into plain data.
 //!
-//! Finds all faults of the file. Read next: `catalogue/sql.rs`.
+//! Finds all faults of the file. Read next: `header/param.rs` for the lines of parameters, `catalogue/assemble.rs`, which holds
+//! header and SQL against each other.
 
 use hyper::header::HeaderValue;
 
-use super::sql::{self, Bind, Put, Scan, Variant};
-use super::{Absent, Condition, Endpoint, In, Param, Read, Route, Rows, Source, TagTemplate};
+use super::{Body, Idempotency, Lag, LaneKind, Param, Read, Route, Source, TagTemplate, Total};
 use crate::config::duration;
 use crate::faults::{Faults, Position, suggestion};
-use crate::params;
 
-const KEYS: [&str; 8] = ["route", "summary", "param", "rows", "read", "tags", "cache", "index"];
-const NOT_STORED: HeaderValue = HeaderValue::from_static("no-store");
+mod param;
+
+const KEYS: [&str; 16] = [
+    "route",
+    "summary",
+    "param",
+    "rows",
+    "read",
+    "lane",
+    "body",
+    "fields",
+    "total",
+    "if_match",
+    "idempotency",
+    "location",
+    "tags",
+    "cache",
+    "index",
+    "tables",
+];
+pub(super) const ROWS: [&str; 5] = ["one", "many", "cursor", "page", "exec"];
+/// Who counts further may as well count all.
+const MAX_TOTAL: i64 = 10_000_000;
 
 /// What the header says so far. A key that was there but wrong is in `seen` and not in its field.
 #[derive(Default)]
-struct Header {
-    seen: Vec<&'static str>,
-    route: Option<Route>,
-    summary: String,
-    params: Vec<Param>,
-    rows: Option<(&'static str, Position)>,
-    read: Option<Read>,
-    tags: Vec<TagTemplate>,
-    cache: Option<HeaderValue>,
-    indexes: Vec<(String, Position)>,
+pub(super) struct Header {
+    pub(super) seen: Vec<(&'static str, Position)>,
+    pub(super) route: Option<Route>,
+    pub(super) summary: String,
+    pub(super) params: Vec<Param>,
+    pub(super) rows: Option<(&'static str, Position)>,
+    pub(super) read: Option<Read>,
+    pub(super) lane: Option<LaneKind>,
+    pub(super) body: Option<Body>,
+    pub(super) fields: Option<bool>,
+    pub(super) total: Option<Total>,
+    pub(super) version: Option<(String, Position)>,
+    pub(super) idempotency: Option<Idempotency>,
+    pub(super) location: Option<TagTemplate>,
+    pub(super) tags: Vec<TagTemplate>,
+    pub(super) cache: Option<HeaderValue>,
+    pub(super) indexes: Vec<(String, Position)>,
+    pub(super) tables: Vec<(String, Position)>,
 }
 
 /// A piece of the file that knows where it is.
@@ -34,23 +62,19 @@ struct Words<'t> {
     offset: usize,
 }
 
-struct Reader<'s> {
-    source: &'s Source,
-    faults: Faults,
+pub(super) struct Reader<'s> {
+    pub(super) source: &'s Source,
+    pub(super) faults: Faults,
 }
 
-pub(super) fn endpoint(source: &Source) -> Result<Endpoint, Faults> {
-    let mut reader = Reader { source, faults: Faults::default() };
-    let (header, sql_start) = reader.header();
-    let endpoint = reader.assemble(header, sql_start);
-    match endpoint {
-        Some(endpoint) if reader.faults.is_empty() => Ok(endpoint),
-        Some(_) | None => Err(reader.faults),
+impl Header {
+    pub(super) fn place(&self, key: &str) -> Option<Position> {
+        self.seen.iter().find(|(seen, _)| *seen == key).map(|(_, position)| *position)
     }
 }
 
 impl<'s> Reader<'s> {
-    fn fault(&mut self, offset: usize, message: impl Into<String>) {
+    pub(super) fn fault(&mut self, offset: usize, message: impl Into<String>) {
         self.faults.push(&self.source.path, Some(self.position(offset)), message);
     }
 
@@ -59,7 +83,7 @@ impl<'s> Reader<'s> {
     }
 
     /// The header, and where the SQL begins.
-    fn header(&mut self) -> (Header, usize) {
+    pub(super) fn header(&mut self) -> (Header, usize) {
         let source = self.source;
         let mut header = Header::default();
         let mut offset = 0;
@@ -94,10 +118,10 @@ impl<'s> Reader<'s> {
         if !name.is_empty() {
             return self.fault(key.offset, format!("`{}:` where `{known}:` should be", key.text));
         }
-        if header.seen.contains(known) {
+        if header.place(known).is_some() {
             return self.fault(key.offset, format!("`{known}` is given twice"));
         }
-        header.seen.push(known);
+        header.seen.push((known, self.position(key.offset)));
         if value.text.is_empty() {
             return self.fault(key.offset, format!("`{known}` has no value"));
         }
@@ -109,6 +133,29 @@ impl<'s> Reader<'s> {
             "summary" => header.summary = value.text.to_owned(),
             "rows" => self.rows(header, value),
             "read" => self.read(header, value),
+            "lane" => {
+                let kinds = [("fast", LaneKind::Fast), ("slow", LaneKind::Slow)];
+                header.lane = self.one_of("lane", value, &kinds);
+            }
+            "body" => {
+                let kinds = [("json", Body::Json), ("columns", Body::Columns)];
+                header.body = self.one_of("body", value, &kinds);
+            }
+            "fields" => header.fields = self.one_of("fields", value, &[("all", true), ("none", false)]),
+            "total" => self.total(header, value),
+            "if_match" if super::sql::is_name(value.text) => {
+                header.version = Some((value.text.to_owned(), self.position(value.offset)));
+            }
+            "if_match" => self.fault(value.offset, format!("`{}` is not the name of a column", value.text)),
+            "idempotency" => {
+                let kinds = [
+                    ("none", Idempotency::None),
+                    ("optional", Idempotency::Optional),
+                    ("required", Idempotency::Required),
+                ];
+                header.idempotency = self.one_of("idempotency", value, &kinds);
+            }
+            "location" => self.location(header, value),
             "tags" => {
                 for word in value.words() {
                     match TagTemplate::parse(word.text, self.position(word.offset)) {
@@ -121,22 +168,63 @@ impl<'s> Reader<'s> {
                 Ok(cache) => header.cache = Some(cache),
                 Err(_) => self.fault(value.offset, "not a value of Cache-Control: it has control characters"),
             },
+            "tables" => header.tables = self.names(value),
+            _ => header.indexes = self.names(value),
+        }
+    }
+
+    fn names(&self, value: Words<'_>) -> Vec<(String, Position)> {
+        value.words().map(|word| (word.text.to_owned(), self.position(word.offset))).collect()
+    }
+
+    fn one_of<T: Copy>(&mut self, key: &str, value: Words<'_>, kinds: &[(&str, T)]) -> Option<T> {
+        let found = kinds.iter().find(|(name, _)| *name == value.text);
+        if found.is_none() {
+            let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
+            let suggestion = suggestion(value.text, names.iter().copied());
+            let names = names.join(" or ");
+            self.fault(value.offset, format!("{key} `{}` is not {names}{suggestion}", value.text));
+        }
+        found.map(|(_, kind)| *kind)
+    }
+
+    fn total(&mut self, header: &mut Header, value: Words<'_>) {
+        let words: Vec<Words<'_>> = value.words().collect();
+        header.total = match words.as_slice() {
+            [estimate] if estimate.text == "estimate" => Some(Total::Estimate),
+            [exact, most] if exact.text == "exact" => match most.text.parse::<i64>() {
+                Ok(number) if (1..=MAX_TOTAL).contains(&number) => Some(Total::Exact(number)),
+                Ok(_) | Err(_) => {
+                    let message = format!("`{}` is not a whole number from 1 to {MAX_TOTAL}", most.text);
+                    return self.fault(most.offset, message);
+                }
+            },
             _ => {
-                let names = value.words().map(|word| (word.text.to_owned(), self.position(word.offset)));
-                header.indexes = names.collect();
+                let message = format!("`{}` is neither `exact 10000` nor `estimate`", value.text);
+                return self.fault(value.offset, message);
             }
+        };
+    }
+
+    fn location(&mut self, header: &mut Header, value: Words<'_>) {
+        if !value.text.starts_with('/') {
+            let message = format!("`{}` is not a path such as `/things/{{public_id}}`", value.text);
+            return self.fault(value.offset, message);
+        }
+        match TagTemplate::parse(value.text, self.position(value.offset)) {
+            Ok(location) => header.location = Some(location),
+            Err((offset, why)) => self.fault(value.offset + offset, why.replace("tag", "location")),
         }
     }
 
     fn rows(&mut self, header: &mut Header, value: Words<'_>) {
-        const KINDS: [&str; 3] = ["one", "many", "cursor"];
-        match KINDS.iter().find(|kind| **kind == value.text) {
+        match ROWS.iter().find(|kind| **kind == value.text) {
             Some(kind) => header.rows = Some((kind, self.position(value.offset))),
             None => {
-                let suggestion = suggestion(value.text, KINDS.iter().copied());
+                let suggestion = suggestion(value.text, ROWS.iter().copied());
                 self.fault(
                     value.offset,
-                    format!("rows `{}` are not one, many or cursor{suggestion}", value.text),
+                    format!("rows `{}` are not one, many, cursor, page or exec{suggestion}", value.text),
                 );
             }
         }
@@ -147,7 +235,7 @@ impl<'s> Reader<'s> {
             value.split_once(';').map_or((value, None), |(server, option)| (server, Some(option)));
         let max_lag = match option.map(|option| (option, option.split_once(':'))) {
             None => None,
-            Some((_, Some((key, lag)))) if key.text == "max_lag" => match duration(lag.text) {
+            Some((_, Some((key, lag)))) if key.text == "max_lag" => match max_lag(lag.text) {
                 Ok(lag) => Some(lag),
                 Err(why) => return self.fault(lag.offset, why),
             },
@@ -168,283 +256,17 @@ impl<'s> Reader<'s> {
             }
         };
     }
+}
 
-    fn param(&mut self, header: &mut Header, name: Words<'_>, value: Words<'_>) {
-        if !sql::is_name(name.text) {
-            let message =
-                format!("`{}` is not a name for a parameter: lower-case letters, digits and _", name.text);
-            return self.fault(name.offset, message);
-        }
-        if header.params.iter().any(|param| param.name == name.text) {
-            return self.fault(name.offset, format!("param `{}` is declared twice", name.text));
-        }
-        if matches!(name.text, "cursor" | "max_limit") || name.text.starts_with("after_") {
-            let message = format!("`{}` comes with `rows: cursor` and is not declared", name.text);
-            return self.fault(name.offset, message);
-        }
-        let (declared, default) =
-            value.split_once('=').map_or((value, None), |(value, default)| (value, Some(default)));
-        let mut words = declared.words();
-        let from = match words.next() {
-            Some(word) if word.text == "path" => In::Path,
-            Some(word) if word.text == "query" => In::Query,
-            Some(word) => {
-                let suggestion = suggestion(word.text, ["path", "query"].into_iter());
-                let message = format!(
-                    "param `{}` comes from `{}`, not path or query{suggestion}",
-                    name.text, word.text
-                );
-                return self.fault(word.offset, message);
-            }
-            None => return self.fault(name.offset, "nothing is said of it; write for example `path text`"),
-        };
-        let Some(type_word) = words.next() else {
-            return self.fault(value.offset, "has no type; write for example `query int8`");
-        };
-        let mut param = Param {
-            name: name.text.to_owned(),
-            from,
-            type_name: params::type_name(type_word.text).to_owned(),
-            range: None,
-            absent: if from == In::Path { Absent::Refused } else { Absent::Null },
-            position: self.position(name.offset),
-        };
-        for word in words {
-            let range =
-                word.text.split_once("..").map(|(low, high)| (low.parse::<i64>(), high.parse::<i64>()));
-            match (range, word.text) {
-                (Some((Ok(low), Ok(high))), _) if low <= high => param.range = Some((low, high)),
-                (None, "required") if from == In::Query && default.is_none() => {
-                    param.absent = Absent::Refused
-                }
-                (Some(_), _) => {
-                    self.fault(word.offset, format!("`{}` is not a range such as 1..100", word.text))
-                }
-                (None, other) => self.fault(word.offset, format!("`{other}` is not understood here")),
-            }
-        }
-        if let Some(default) = default {
-            if from == In::Path {
-                self.fault(default.offset, "a path parameter is always there and has no default");
-            } else if let Err(why) = params::check(&param.type_name, param.range, default.text) {
-                self.fault(default.offset, format!("the default of `{}` {why}", param.name));
-            } else {
-                param.absent = Absent::Default(default.text.to_owned());
-            }
-        }
-        if param.range.is_some() && !params::is_whole_number(&param.type_name) {
-            self.fault(
-                type_word.offset,
-                format!("a range is for whole numbers, not for {}", param.type_name),
-            );
-        }
-        header.params.push(param);
-    }
-
-    /// Header and SQL against each other.
-    fn assemble(&mut self, header: Header, sql_start: usize) -> Option<Endpoint> {
-        let source = self.source;
-        for (key, example) in [("route", "GET /things/{id}"), ("rows", "one")] {
-            if !header.seen.contains(&key) {
-                let message = format!("the header has no `{key}`; write for example `-- {key}: {example}`");
-                self.faults.push(&source.path, Some(Position { line: 1, column: 1 }), message);
-            }
-        }
-        let sql_end = source.text.trim_end().trim_end_matches(';').len().max(sql_start);
-        let text = source.text.get(..sql_end).unwrap_or_default();
-        if text.get(sql_start..).unwrap_or_default().trim().is_empty() {
-            self.fault(sql_end, "no SQL after the header");
-            return None;
-        }
-        let scan = match sql::scan(text, sql_start) {
-            Ok(scan) => scan,
-            Err((offset, what)) => {
-                self.fault(offset, what);
-                return None;
-            }
-        };
-        self.route_params(&header);
-        let rows = self.rows_and_limit(&header, &scan);
-        let cursor_columns = self.references(&header, &scan);
-        let conditions = self.conditions(&header, &scan);
-        let (Some(route), Some(rows)) = (header.route, rows) else { return None };
-        // As with `:limit`, one more than anyone gets.
-        let max_limit = match rows {
-            Rows::Cursor { limit } => {
-                header.params.get(limit).and_then(|param| param.range).map(|(_, high)| high + 1)
-            }
-            Rows::One | Rows::Many => None,
-        };
-        let put = |name: &str| match (name, name.strip_prefix("after_")) {
-            ("max_limit", _) => max_limit.map(Put::Constant),
-            (_, Some(column)) => {
-                let index = cursor_columns.iter().position(|known| known == column)?;
-                Some(Put::Bound(Bind::After(index)))
-            }
-            (_, None) => {
-                let index = header.params.iter().position(|param| param.name == name)?;
-                Some(Put::Bound(Bind::Param(index)))
-            }
-        };
-        let build = |mask: usize| {
-            Variant::build(
-                text,
-                sql_start,
-                sql_end,
-                &scan,
-                |line| {
-                    let bit = conditions.iter().position(|(name, _)| *name == line.name);
-                    bit.is_some_and(|bit| mask & (1 << bit) == 0)
-                },
-                put,
-            )
-        };
-        let variants: Vec<Variant> = (0..1 << conditions.len()).map(build).collect();
-        if let Some(bit) = conditions.iter().position(|(_, condition)| *condition == Condition::Cursor) {
-            let is_after = |bind: &Bind| matches!(bind, Bind::After(_));
-            let first_page = |mask: &usize| mask & (1 << bit) == 0;
-            if (0..variants.len())
-                .filter(first_page)
-                .any(|mask| variants.get(mask).is_some_and(|v| v.binds.iter().any(is_after)))
-            {
-                self.fault(sql_start, "`:after_...` stands in a line that does not end in `-- when cursor`");
-            }
-        }
-        Some(Endpoint {
-            name: source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
-            source: source.clone(),
-            route,
-            summary: header.summary,
-            params: header.params,
-            rows,
-            read: header.read.unwrap_or(Read::Replica { max_lag: None }),
-            tags: header.tags,
-            cache: header.cache.unwrap_or(NOT_STORED),
-            indexes: header.indexes,
-            cursor_columns,
-            conditions: conditions.into_iter().map(|(_, condition)| condition).collect(),
-            variants,
-        })
-    }
-
-    /// Each variable of the route is a parameter, and the other way round.
-    fn route_params(&mut self, header: &Header) {
-        let Some(route) = &header.route else { return };
-        for variable in route.variables() {
-            if !header.params.iter().any(|param| param.name == variable && param.from == In::Path) {
-                let message =
-                    format!("`{{{variable}}}` is not declared; write `-- param {variable}: path text`");
-                self.faults.push(&self.source.path, Some(route.position), message);
-            }
-        }
-        for param in header.params.iter().filter(|param| param.from == In::Path) {
-            if !route.variables().any(|variable| variable == param.name) {
-                let suggestion = suggestion(&param.name, route.variables());
-                let message = format!("the route has no `{{{}}}`{suggestion}", param.name);
-                self.faults.push(&self.source.path, Some(param.position), message);
-            }
-        }
-    }
-
-    fn rows_and_limit(&mut self, header: &Header, scan: &Scan<'_>) -> Option<Rows> {
-        let (kind, position) = header.rows?;
-        let path = &self.source.path;
-        match kind {
-            "one" => Some(Rows::One),
-            "many" => Some(Rows::Many),
-            _ => {
-                if !scan.optional_lines.iter().any(|line| line.name == "cursor") {
-                    let message = "`rows: cursor` needs a line such as \
-                                   `AND (created_at, id) < (:after_created_at, :after_id) -- when cursor`";
-                    self.faults.push(path, Some(position), message);
-                }
-                let is_bounded = |param: &Param| {
-                    param.name == "limit"
-                        && matches!(param.absent, Absent::Default(_))
-                        && param.range.is_some_and(|(low, high)| low >= 1 && high <= 10_000)
-                };
-                let limit = header.params.iter().position(is_bounded);
-                if limit.is_none() || !scan.references.iter().any(|reference| reference.name == "limit") {
-                    let message =
-                        "`rows: cursor` needs `-- param limit: query int8 1..100 = 20` and `LIMIT :limit`";
-                    self.faults.push(path, Some(position), message);
-                }
-                limit.map(|limit| Rows::Cursor { limit })
-            }
-        }
-    }
-
-    /// Each `:name` is declared and each parameter is used; gives the columns of the cursor.
-    fn references(&mut self, header: &Header, scan: &Scan<'_>) -> Vec<String> {
-        let mut cursor_columns: Vec<String> = Vec::new();
-        let is_cursor = header.rows.is_some_and(|(kind, _)| kind == "cursor");
-        for reference in &scan.references {
-            match reference.name.strip_prefix("after_") {
-                Some(column) if is_cursor => {
-                    if !cursor_columns.iter().any(|known| known == column) {
-                        cursor_columns.push(column.to_owned());
-                    }
-                }
-                Some(_) => self.fault(reference.offset, "`:after_...` needs `rows: cursor`"),
-                None if is_cursor && reference.name == "max_limit" => (),
-                None if header.params.iter().any(|param| param.name == reference.name) => (),
-                None => {
-                    let suggestion =
-                        suggestion(reference.name, header.params.iter().map(|param| param.name.as_str()));
-                    self.fault(
-                        reference.offset,
-                        format!("`:{}` is not declared{suggestion}", reference.name),
-                    );
-                }
-            }
-        }
-        for param in &header.params {
-            if !scan.references.iter().any(|reference| reference.name == param.name) {
-                let message = format!("param `{}` is not used: the SQL has no `:{}`", param.name, param.name);
-                self.faults.push(&self.source.path, Some(param.position), message);
-            }
-        }
-        cursor_columns
-    }
-
-    fn conditions<'t>(&mut self, header: &Header, scan: &Scan<'t>) -> Vec<(&'t str, Condition)> {
-        let mut conditions: Vec<(&str, Condition)> = Vec::new();
-        let is_cursor = header.rows.is_some_and(|(kind, _)| kind == "cursor");
-        for line in &scan.optional_lines {
-            if conditions.iter().any(|(name, _)| *name == line.name) {
-                continue;
-            }
-            let param = header.params.iter().position(|param| param.name == line.name);
-            let is_optional = param
-                .and_then(|param| header.params.get(param))
-                .is_some_and(|param| param.absent == Absent::Null);
-            match (line.name, param) {
-                ("cursor", _) if is_cursor => conditions.push((line.name, Condition::Cursor)),
-                ("cursor", _) => self.fault(line.name_offset, "`-- when cursor` needs `rows: cursor`"),
-                (name, Some(param)) if is_optional => conditions.push((name, Condition::Given(param))),
-                (name, Some(_)) => {
-                    self.fault(
-                        line.name_offset,
-                        format!("`{name}` always has a value: the line is never left out"),
-                    );
-                }
-                (name, None) => {
-                    let suggestion = suggestion(name, header.params.iter().map(|param| param.name.as_str()));
-                    self.fault(line.name_offset, format!("`{name}` is not a declared parameter{suggestion}"));
-                }
-            }
-        }
-        if conditions.len() > sql::MAX_CONDITIONS {
-            let message = format!(
-                "optional lines depend on {} parameters, {} statements; at most {} are allowed",
-                conditions.len(),
-                1_u64 << conditions.len().min(63),
-                sql::MAX_CONDITIONS
-            );
-            self.faults.push(&self.source.path, None, message);
-            conditions.truncate(sql::MAX_CONDITIONS);
-        }
-        conditions
+fn max_lag(text: &str) -> Result<Lag, String> {
+    const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let size = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?.parse::<u64>(), *bytes)));
+    match size {
+        Some((number, unit)) => (number.ok())
+            .and_then(|number| number.checked_mul(unit))
+            .map(Lag::Bytes)
+            .ok_or_else(|| format!("{text:?} is not a size; write for example `16MiB`")),
+        None => duration(text).map(Lag::Time),
     }
 }
 

@@ -5,12 +5,13 @@
 
 use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Column, Statement};
 
-use super::{Bind, Endpoint, Rows, Variant};
-use crate::cursor;
+use super::{Bind, Body, Endpoint, In, Param, Rows, TagTemplate, Variant};
 use crate::error::is_fault_of_statement;
-use crate::faults::{Faults, suggestion};
+use crate::faults::{Faults, Position, suggestion};
+use crate::params::camel_case;
+use crate::{answer, cursor};
 
 /// One variant on one connection.
 #[derive(Debug)]
@@ -22,9 +23,25 @@ pub(crate) struct Prepared {
 /// Which column is what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
-    pub(crate) body: usize,
+    pub(crate) body: BodyColumns,
     pub(crate) cursor: Vec<usize>,
     pub(crate) cursor_types: Vec<Type>,
+    /// `_total` of an offset page.
+    pub(crate) total: Option<usize>,
+    /// What the ETag begins with.
+    #[allow(dead_code, reason = "for writes")]
+    pub(crate) version: Option<usize>,
+}
+
+/// Where the members of a row are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BodyColumns {
+    /// In one column, as Postgres wrote them.
+    Json(usize),
+    /// One column each, by the name of its member.
+    Columns(Vec<(usize, String)>),
+    /// Nowhere: `rows: exec`.
+    Nothing,
 }
 
 /// Why an endpoint is not prepared.
@@ -78,112 +95,234 @@ fn layout(
     variant: &Variant,
     statement: &Statement,
 ) -> Result<Layout, Faults> {
-    let mut faults = Faults::default();
-    let path = &endpoint.source.path;
-    let route = Some(endpoint.route.position);
-    let find = |name: &str| statement.columns().iter().position(|column| column.name() == name);
-    let type_at =
-        |index: usize| statement.columns().get(index).map_or(&Type::UNKNOWN, |column| column.type_());
+    let mut reader = Reader { endpoint, statement, faults: Faults::default() };
+    let body = reader.body();
+    for tag in &endpoint.tags {
+        reader.template("tag", tag);
+    }
+    if let Some(location) = &endpoint.location {
+        reader.template("location", location);
+    }
+    let version = endpoint.version.as_ref().and_then(|(name, position)| reader.version(name, *position));
+    let cursor: Vec<usize> =
+        endpoint.cursor_columns.iter().filter_map(|name| reader.cursor_column(name)).collect();
+    let cursor_types: Vec<Type> = cursor.iter().map(|index| reader.type_at(*index).clone()).collect();
+    let total = reader.total();
+    reader.unused();
+    reader.binds(mask, variant, &cursor_types);
+    if matches!(endpoint.rows, Rows::Cursor { .. }) && endpoint.cursor_columns.is_empty() {
+        reader.fault("`rows: cursor` needs `:after_COLUMN` for each column of its order");
+    }
+    match body {
+        Some(body) => reader.faults.or(Layout { body, cursor, cursor_types, total, version }),
+        None => Err(reader.faults),
+    }
+}
 
-    let body = find("body");
-    match body.map(type_at) {
-        Some(&(Type::JSON | Type::TEXT | Type::VARCHAR)) => (),
-        Some(other) => {
-            faults.push(
-                path,
-                route,
-                format!("column `body` is {other}; make it json, for example with `::json`"),
-            );
-        }
-        None => faults.push(path, route, "the statement has no column `body`, the JSON of a row"),
+/// One statement held against its endpoint.
+struct Reader<'e> {
+    endpoint: &'e Endpoint,
+    statement: &'e Statement,
+    faults: Faults,
+}
+
+/// A column by the name that tags, cursors and the like use: with or without a `_` in front.
+pub(crate) fn find(columns: &[Column], name: &str) -> Option<usize> {
+    let exact = columns.iter().position(|column| column.name() == name);
+    exact.or_else(|| columns.iter().position(|column| column.name().strip_prefix('_') == Some(name)))
+}
+
+impl<'e> Reader<'e> {
+    fn fault(&mut self, message: impl Into<String>) {
+        self.faults.push(&self.endpoint.source.path, Some(self.endpoint.route.position), message);
     }
 
-    for tag in &endpoint.tags {
-        for name in tag.values().filter(|name| !endpoint.params.iter().any(|param| param.name == **name)) {
-            match find(name).map(type_at) {
+    fn fault_at(&mut self, position: Position, message: String) {
+        self.faults.push(&self.endpoint.source.path, Some(position), message);
+    }
+
+    fn columns(&self) -> &'e [Column] {
+        self.statement.columns()
+    }
+
+    fn type_at(&self, index: usize) -> &'e Type {
+        self.columns().get(index).map_or(&Type::UNKNOWN, Column::type_)
+    }
+
+    fn body(&mut self) -> Option<BodyColumns> {
+        if self.endpoint.rows == Rows::Exec {
+            return Some(BodyColumns::Nothing);
+        }
+        if self.endpoint.body == Body::Columns {
+            let columns = self.columns().iter().enumerate();
+            let members: Vec<(usize, String)> = columns
+                .filter(|(_, column)| !column.name().starts_with('_'))
+                .map(|(index, column)| (index, camel_case(column.name())))
+                .collect();
+            for (index, name) in &members {
+                let kind = self.type_at(*index);
+                if !answer::can_encode(kind) {
+                    let message = format!(
+                        "column `{name}` is {kind}, which `body: columns` cannot write; cast it to text"
+                    );
+                    self.fault(message);
+                }
+            }
+            if members.is_empty() {
+                self.fault("the statement has no column for a member of its rows");
+                return None;
+            }
+            return Some(BodyColumns::Columns(members));
+        }
+        let body = self.columns().iter().position(|column| column.name() == "body");
+        match body.map(|index| self.type_at(index)) {
+            Some(&(Type::JSON | Type::TEXT | Type::VARCHAR)) => (),
+            Some(other) => {
+                self.fault(format!("column `body` is {other}; make it json, for example with `::json`"));
+            }
+            None => self.fault("the statement has no column `body`, the JSON of a row"),
+        }
+        body.map(BodyColumns::Json)
+    }
+
+    fn template(&mut self, what: &str, template: &TagTemplate) {
+        for name in template.values().filter(|name| !self.endpoint.is_param(name)) {
+            match find(self.columns(), name).map(|index| self.type_at(index)) {
                 Some(kind) if is_tag_type(kind) => (),
                 Some(other) => {
                     let message = format!(
-                        "`{{{name}}}` is {other}; a tag is made of text, whole numbers, UUIDs or booleans"
+                        "`{{{name}}}` is {other}; a {what} is made of text, whole numbers, UUIDs or booleans"
                     );
-                    faults.push(path, Some(tag.position), message);
+                    self.fault_at(template.position, message);
                 }
                 None => {
-                    let names = statement.columns().iter().map(tokio_postgres::Column::name);
-                    let suggestion = suggestion(
-                        name,
-                        names.chain(endpoint.params.iter().map(|param| param.name.as_str())),
-                    );
+                    let names = self.columns().iter().map(Column::name);
+                    let params = self.endpoint.params.iter().map(|param| param.name.as_str());
+                    let suggestion = suggestion(name, names.chain(params));
                     let message = format!("`{{{name}}}` is neither a parameter nor a column{suggestion}");
-                    faults.push(path, Some(tag.position), message);
+                    self.fault_at(template.position, message);
                 }
             }
         }
     }
 
-    let mut cursor = Vec::new();
-    for name in &endpoint.cursor_columns {
-        match find(name) {
-            Some(index) if cursor::value_length(type_at(index)).is_some() => cursor.push(index),
-            Some(index) => {
-                faults.push(
-                    path,
-                    route,
-                    format!("cursor column `{name}` is {}, which a cursor cannot hold", type_at(index)),
+    fn version(&mut self, name: &str, position: Position) -> Option<usize> {
+        // A write that gives no row has no ETag.
+        if self.endpoint.rows == Rows::Exec {
+            return None;
+        }
+        let index = find(self.columns(), name);
+        match index.map(|index| self.type_at(index)) {
+            Some(kind) if is_tag_type(kind) => (),
+            Some(other) => {
+                self.fault_at(
+                    position,
+                    format!("`{name}` is {other}; a version is a whole number or a text"),
                 );
             }
-            None => {
-                faults.push(path, route, format!("`:after_{name}` needs a column `{name}` in the result"))
-            }
+            None => self.fault_at(position, format!("the statement has no column `{name}` or `_{name}`")),
         }
-    }
-    let cursor_types: Vec<Type> = cursor.iter().map(|index| type_at(*index).clone()).collect();
-
-    for column in statement.columns() {
-        let is_used = column.name() == "body"
-            || endpoint.cursor_columns.iter().any(|name| name == column.name())
-            || endpoint.tags.iter().any(|tag| tag.values().any(|name| name == column.name()));
-        if !is_used {
-            let message =
-                format!("column `{}` is neither `body` nor the value of a tag or the cursor", column.name());
-            faults.push(path, route, message);
-        }
+        index
     }
 
-    for (bind, inferred) in variant.binds.iter().zip(statement.params()) {
-        match bind {
-            Bind::Param(index) => {
-                let Some(param) = endpoint.params.get(*index) else { continue };
-                if param.type_name != inferred.name() {
-                    let message = format!(
-                        "param `{}` is declared {}, but Postgres takes it for {}{}",
-                        param.name,
-                        param.type_name,
-                        inferred.name(),
-                        endpoint.describe_mask(mask)
-                    );
-                    faults.push(path, Some(param.position), message);
-                }
-            }
-            Bind::After(index) => {
-                let (name, column) = (endpoint.cursor_columns.get(*index), cursor_types.get(*index));
-                if let (Some(name), Some(column)) = (name, column)
-                    && column != inferred
-                {
-                    let message = format!(
-                        "column `{name}` is {column}, but Postgres takes `:after_{name}` for {inferred}"
-                    );
-                    faults.push(path, route, message);
-                }
+    fn cursor_column(&mut self, name: &str) -> Option<usize> {
+        let index = find(self.columns(), name);
+        match index.map(|index| self.type_at(index)) {
+            Some(kind) if cursor::value_length(kind).is_some() => (),
+            Some(kind) => self.fault(format!("cursor column `{name}` is {kind}, which a cursor cannot hold")),
+            None => self.fault(format!("`:after_{name}` needs a column `{name}` or `_{name}` in the result")),
+        }
+        index
+    }
+
+    fn total(&mut self) -> Option<usize> {
+        let Rows::Page { .. } = self.endpoint.rows else { return None };
+        let index = self.columns().iter().position(|column| column.name() == "_total");
+        match index.map(|index| self.type_at(index)) {
+            Some(&Type::INT8) => (),
+            Some(other) => self.fault(format!("column `_total` is {other}, not int8")),
+            None => self.fault("`rows: page` needs a column `_total`, the number of all rows"),
+        }
+        index
+    }
+
+    fn unused(&mut self) {
+        let endpoint = self.endpoint;
+        for column in self.columns() {
+            let name = column.name();
+            let is_member = match endpoint.body {
+                Body::Json => name == "body",
+                Body::Columns => !name.starts_with('_'),
+            };
+            let bare = name.strip_prefix('_').unwrap_or(name);
+            let is_it = |other: &str| other == name || other == bare;
+            let is_used = is_member
+                || endpoint.cursor_columns.iter().any(|name| is_it(name))
+                || endpoint.tags.iter().chain(&endpoint.location).any(|tag| tag.values().any(is_it))
+                || endpoint.version.as_ref().is_some_and(|(name, _)| is_it(name))
+                || (name == "_total" && matches!(endpoint.rows, Rows::Page { .. }));
+            if !is_used {
+                let but = if endpoint.body == Body::Json { "neither `body` nor" } else { "not" };
+                self.fault(format!("column `{name}` is {but} the value of a tag or the cursor"));
             }
         }
     }
-    if matches!(endpoint.rows, Rows::Cursor { .. }) && endpoint.cursor_columns.is_empty() {
-        faults.push(path, route, "`rows: cursor` needs `:after_COLUMN` for each column of its order");
+
+    fn binds(&mut self, mask: usize, variant: &Variant, cursor_types: &[Type]) {
+        let endpoint = self.endpoint;
+        for (bind, inferred) in variant.binds.iter().zip(self.statement.params()) {
+            let (what, wanted) = match *bind {
+                Bind::Param(index) => {
+                    let Some(param) = endpoint.params.get(index) else { continue };
+                    if !is_type_of(param, inferred) {
+                        let message = format!(
+                            "param `{}` is declared {}{}, but Postgres takes it for {}{}",
+                            param.name,
+                            param.type_name,
+                            if param.is_array { "[]" } else { "" },
+                            inferred.name(),
+                            endpoint.describe_mask(mask)
+                        );
+                        self.fault_at(param.position, message);
+                    }
+                    continue;
+                }
+                Bind::After(index) | Bind::Before(index) => {
+                    let (name, column) = (endpoint.cursor_columns.get(index), cursor_types.get(index));
+                    let word = if matches!(bind, Bind::After(_)) { "after" } else { "before" };
+                    if let (Some(name), Some(column)) = (name, column)
+                        && column != inferred
+                    {
+                        let message = format!(
+                            "column `{name}` is {column}, but Postgres takes `:{word}_{name}` for {inferred}"
+                        );
+                        self.fault(message);
+                    }
+                    continue;
+                }
+                Bind::Has(index) => {
+                    let name = endpoint.params.get(index).map_or("", |param| param.name.as_str());
+                    (format!("has_{name}"), Type::BOOL)
+                }
+                Bind::Offset => ("offset".to_owned(), Type::INT8),
+                // Bound as text, whatever it is.
+                Bind::IfMatch => continue,
+            };
+            if *inferred != wanted {
+                self.fault(format!("`:{what}` is {wanted}, but Postgres takes it for {inferred}"));
+            }
+        }
     }
-    match body {
-        Some(body) => faults.or(Layout { body, cursor, cursor_types }),
-        None => Err(faults),
+}
+
+fn is_type_of(param: &Param, inferred: &Type) -> bool {
+    let inferred = inferred.name();
+    match (param.from, param.is_array) {
+        (In::Rows, _) => matches!(inferred, "json" | "jsonb"),
+        (_, true) => inferred.strip_prefix('_') == Some(&param.type_name),
+        // Any JSON is either.
+        (In::Body, false) if param.type_name == "json" => matches!(inferred, "json" | "jsonb"),
+        (_, false) => inferred == param.type_name,
     }
 }
 

@@ -5,12 +5,15 @@
 
 use std::cmp::Ordering;
 
+use hyper::Method;
+
 use crate::faults::Position;
 
 const MAX_SEGMENTS: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
+    pub(crate) method: Method,
     segments: Vec<Segment>,
     pub(crate) position: Position,
     /// As written.
@@ -25,21 +28,36 @@ enum Segment {
 
 #[derive(Debug, Default)]
 pub(crate) struct Router {
-    /// Sorted by [`specificity`]; with the index of the endpoint.
-    routes: Vec<(Vec<Segment>, usize)>,
+    /// Sorted by [`specificity`].
+    routes: Vec<(Vec<Segment>, Endpoints)>,
 }
+
+/// The endpoints of one path, by index in the catalogue.
+type Endpoints = Vec<(Method, usize)>;
+
+/// What a method and a path mean.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<'p> {
+    /// An endpoint, and the raw texts of its variables in order.
+    Endpoint(usize, Vec<&'p str>),
+    /// The path has endpoints for other methods: the value of `Allow`.
+    OtherMethods(String),
+    Nothing,
+}
+
+const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
 impl Route {
     /// Reads `GET /resources/{public_id}`. On failure: the byte in `text` that is to blame, and why.
     pub(super) fn parse(text: &str, position: Position) -> Result<Self, (usize, String)> {
         let (method, path) = text.split_once(' ').unwrap_or((text, ""));
         let path = path.trim();
-        if method != "GET" {
-            return Err((
-                0,
-                format!("method {method:?}: endpoints read, so it is GET, as in `GET /resources/{{id}}`"),
-            ));
-        }
+        let Some(method) = METHODS.iter().find(|known| known.as_str() == method) else {
+            let why = format!(
+                "method {method:?} is not GET, POST, PUT, PATCH or DELETE; write for example `GET /resources/{{id}}`"
+            );
+            return Err((0, why));
+        };
         let path_offset = text.len() - path.len();
         let Some(rest) = path.strip_prefix('/') else {
             return Err((path_offset, format!("path {path:?} does not begin with `/`")));
@@ -53,7 +71,7 @@ impl Route {
         if segments.len() > MAX_SEGMENTS {
             return Err((path_offset, format!("path has more than {MAX_SEGMENTS} segments")));
         }
-        let route = Self { segments, position, path: path.to_owned() };
+        let route = Self { method: method.clone(), segments, position, path: path.to_owned() };
         for (index, name) in route.variables().enumerate() {
             if route.variables().skip(index + 1).any(|other| other == name) {
                 return Err((path_offset, format!("two variables are called `{name}`")));
@@ -91,33 +109,62 @@ fn segment(part: &str) -> Result<Segment, String> {
 impl Router {
     /// On failure: the endpoint that takes the same requests.
     pub(super) fn add(&mut self, route: &Route, endpoint: usize) -> Result<(), usize> {
+        let own = (route.method.clone(), endpoint);
         match self.routes.binary_search_by(|(segments, _)| specificity(segments, &route.segments)) {
-            Ok(same) => Err(self.routes.get(same).map_or(endpoint, |(_, other)| *other)),
-            Err(place) => {
-                self.routes.insert(place, (route.segments.clone(), endpoint));
-                Ok(())
+            Ok(same) => {
+                let Some((_, endpoints)) = self.routes.get_mut(same) else { return Ok(()) };
+                if let Some((_, other)) = endpoints.iter().find(|(method, _)| *method == route.method) {
+                    return Err(*other);
+                }
+                endpoints.push(own);
             }
+            Err(place) => self.routes.insert(place, (route.segments.clone(), vec![own])),
         }
+        Ok(())
     }
 
-    /// The endpoint for a path, and the raw texts of its variables in order.
-    pub(crate) fn find<'p>(&self, path: &'p str) -> Option<(usize, Vec<&'p str>)> {
-        let parts: Vec<&str> = path.strip_prefix('/')?.splitn(MAX_SEGMENTS + 1, '/').collect();
-        self.routes.iter().find_map(|(segments, endpoint)| {
-            if segments.len() != parts.len() {
-                return None;
-            }
-            let mut captures = Vec::new();
-            for (segment, part) in segments.iter().zip(&parts) {
-                match segment {
-                    Segment::Literal(literal) if literal == part => (),
-                    Segment::Variable(_) if !part.is_empty() => captures.push(*part),
-                    Segment::Literal(_) | Segment::Variable(_) => return None,
-                }
-            }
-            Some((*endpoint, captures))
-        })
+    /// The endpoint for a request. Which path it is, is decided before the method is looked at: `POST /users/me` is never
+    /// one for `POST /users/{id}` where there is a `GET /users/me`.
+    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Found<'p> {
+        let Some(rest) = path.strip_prefix('/') else { return Found::Nothing };
+        let parts: Vec<&str> = rest.splitn(MAX_SEGMENTS + 1, '/').collect();
+        let found = self
+            .routes
+            .iter()
+            .find_map(|(segments, endpoints)| Some((captures(segments, &parts)?, endpoints)));
+        let Some((captures, endpoints)) = found else { return Found::Nothing };
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        match endpoints.iter().find(|(method, _)| method == wanted) {
+            Some((_, endpoint)) => Found::Endpoint(*endpoint, captures),
+            None => Found::OtherMethods(allow(endpoints)),
+        }
     }
+}
+
+fn captures<'p>(segments: &[Segment], parts: &[&'p str]) -> Option<Vec<&'p str>> {
+    if segments.len() != parts.len() {
+        return None;
+    }
+    let mut captures = Vec::new();
+    for (segment, part) in segments.iter().zip(parts) {
+        match segment {
+            Segment::Literal(literal) if literal == part => (),
+            Segment::Variable(_) if !part.is_empty() => captures.push(*part),
+            Segment::Literal(_) | Segment::Variable(_) => return None,
+        }
+    }
+    Some(captures)
+}
+
+fn allow(endpoints: &[(Method, usize)]) -> String {
+    let mut names = Vec::new();
+    for method in METHODS.iter().filter(|method| endpoints.iter().any(|(own, _)| own == *method)) {
+        names.push(method.as_str());
+        if *method == Method::GET {
+            names.push("HEAD");
+        }
+    }
+    names.join(", ")
 }
 
 /// Equal for routes that match the same paths, whatever their variables are called.
@@ -147,13 +194,33 @@ mod tests {
         {
             router.add(&route(text), index).unwrap();
         }
-        assert_eq!(router.find("/users/me"), Some((1, vec![])));
-        assert_eq!(router.find("/users/u%2F1"), Some((0, vec!["u%2F1"])));
-        assert_eq!(router.find("/users"), Some((2, vec![])));
-        assert_eq!(router.find("/users/1/teams"), Some((3, vec!["1"])));
+        let get = |path| router.find(&Method::GET, path);
+        assert_eq!(get("/users/me"), Found::Endpoint(1, vec![]));
+        assert_eq!(get("/users/u%2F1"), Found::Endpoint(0, vec!["u%2F1"]));
+        assert_eq!(get("/users"), Found::Endpoint(2, vec![]));
+        assert_eq!(get("/users/1/teams"), Found::Endpoint(3, vec!["1"]));
         for path in ["/", "", "/users/", "/users//teams", "/users/1/teams/", "*", "/Users"] {
-            assert_eq!(router.find(path), None, "{path}");
+            assert_eq!(get(path), Found::Nothing, "{path}");
         }
         assert_eq!(router.add(&route("GET /users/{name}"), 9), Err(0));
+    }
+
+    #[test]
+    fn a_path_is_found_by_its_methods_or_says_which_it_has() {
+        let mut router = Router::default();
+        for (index, text) in
+            ["DELETE /users/{id}", "GET /users/{name}", "GET /users/me", "POST /users"].iter().enumerate()
+        {
+            router.add(&route(text), index).unwrap();
+        }
+        assert_eq!(router.find(&Method::DELETE, "/users/1"), Found::Endpoint(0, vec!["1"]));
+        assert_eq!(router.find(&Method::HEAD, "/users/1"), Found::Endpoint(1, vec!["1"]));
+        assert_eq!(
+            router.find(&Method::PUT, "/users/1"),
+            Found::OtherMethods("GET, HEAD, DELETE".to_owned())
+        );
+        assert_eq!(router.find(&Method::DELETE, "/users/me"), Found::OtherMethods("GET, HEAD".to_owned()));
+        assert_eq!(router.find(&Method::GET, "/users"), Found::OtherMethods("POST".to_owned()));
+        assert_eq!(router.find(&Method::GET, "/none"), Found::Nothing);
     }
 }

@@ -24,8 +24,16 @@ pub(crate) struct Variant {
 pub(crate) enum Bind {
     /// Index of a parameter.
     Param(usize),
-    /// Index of a cursor column.
+    /// Whether the parameter with this index is given, if only as null.
+    Has(usize),
+    /// Index of a cursor column, of the row that the page comes after.
     After(usize),
+    /// The same of the row that the page comes before.
+    Before(usize),
+    /// How many rows are before the page.
+    Offset,
+    /// The version that the request wants to change.
+    IfMatch,
 }
 
 /// What takes the place of a `:name`.
@@ -43,13 +51,15 @@ pub(super) struct Reference<'t> {
     pub(super) name: &'t str,
 }
 
-/// The lines that end in `-- when NAME`.
+/// The lines that end in `-- when NAME` or `-- unless NAME`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OptionalLine<'t> {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) name: &'t str,
     pub(super) name_offset: usize,
+    /// `unless`.
+    pub(super) is_negated: bool,
 }
 
 /// What the lexer finds.
@@ -89,7 +99,7 @@ pub(super) fn scan(text: &str, from: usize) -> Result<Scan<'_>, (usize, &'static
             (b'-', b'-') => {
                 let end =
                     text.get(i..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| i + length);
-                if let Some((name, name_offset)) = when(text, i + 2, end) {
+                if let Some((name, name_offset, is_negated)) = when(text, i + 2, end) {
                     let line_start =
                         text.get(..i).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
                     found.optional_lines.push(OptionalLine {
@@ -97,6 +107,7 @@ pub(super) fn scan(text: &str, from: usize) -> Result<Scan<'_>, (usize, &'static
                         end,
                         name,
                         name_offset,
+                        is_negated,
                     });
                 }
                 end
@@ -142,11 +153,17 @@ pub(super) fn scan(text: &str, from: usize) -> Result<Scan<'_>, (usize, &'static
     Ok(found)
 }
 
-/// The name after `-- when`, if the comment is nothing else.
-fn when(text: &str, start: usize, end: usize) -> Option<(&str, usize)> {
-    let comment = text.get(start..end)?;
-    let rest = comment.trim_start().strip_prefix("when ")?.trim_start();
-    Some((rest.trim_end(), end - rest.len()))
+/// The name after `-- when` or `-- unless`, if the comment is nothing else.
+fn when(text: &str, start: usize, end: usize) -> Option<(&str, usize, bool)> {
+    let comment = text.get(start..end)?.trim_start();
+    let (word, rest) = comment.split_once(' ')?;
+    let is_negated = match word {
+        "when" => false,
+        "unless" => true,
+        _ => return None,
+    };
+    let rest = rest.trim_start();
+    Some((rest.trim_end(), end - rest.len(), is_negated))
 }
 
 fn block_comment_end(bytes: &[u8], start: usize) -> Option<usize> {

@@ -60,6 +60,7 @@ fn each_combination_of_optional_lines_is_a_statement() {
     );
     assert_eq!(page.describe_mask(all), " with kind, cursor");
     assert_eq!(page.cache, "no-store");
+    assert_eq!((page.lane, page.body, page.fields), (LaneKind::Fast, Body::Json, true));
 }
 
 #[test]

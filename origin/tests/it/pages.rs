@@ -94,5 +94,5 @@ fn a_cursor_of_another_endpoint_is_refused() {
     let mut others = database.serve_with("", &[("others.sql", &file)]);
     let response = others.get(&format!("/others?cursor={cursor}"));
     assert_eq!(response.status, 400, "{}", response.text());
-    assert!(response.text().contains("is not a `nextCursor` of this endpoint"), "{}", response.text());
+    assert!(response.text().contains("is not a cursor of this endpoint"), "{}", response.text());
 }

@@ -1,4 +1,4 @@
--- route: POST /things
+-- route: FETCH /things
 -- rows: one
 
 SELECT 1 AS body
