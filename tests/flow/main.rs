@@ -25,6 +25,7 @@ mod requests;
 mod upstream;
 mod policies;
 mod policy_rows;
+mod policy_attacks;
 mod deploy;
 mod reload;
 mod admin;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{HIT, STORED, assert_status, status_of};
 
-const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60")];
+pub(crate) const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60")];
 
 fn scripted() -> PathBuf {
     let folder = rig::policies::build().unwrap_or_else(|error| panic!("{error}"));
@@ -28,17 +28,17 @@ fn toml(value: &Value) -> String {
     }
 }
 
-fn policy(settings: &Value, more: &str) -> String {
+pub(crate) fn policy(settings: &Value, more: &str) -> String {
     format!("{{ component = \"{}\", settings = {}{more} }}", scripted().display(), toml(settings))
 }
 
-fn policies(all: &[Value]) -> String {
+pub(crate) fn policies(all: &[Value]) -> String {
     let all: Vec<_> = all.iter().map(|settings| policy(settings, "")).collect();
     format!("policies = [{}]", all.join(", "))
 }
 
 /// The request goes on with this decision, whatever it is.
-fn always(decision: Value) -> Value {
+pub(crate) fn always(decision: Value) -> Value {
     json!([{ "then": decision }])
 }
 

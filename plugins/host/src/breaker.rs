@@ -1,9 +1,12 @@
 //! Takes a policy that keeps faulting out for a while: a call that will fail all the same costs its whole deadline.
 //!
 //! One for each loaded policy, shared by all workers. The time is handed in. While all is well it costs one relaxed load to
-//! ask and two to report.
+//! ask and one to report; what goes wrong is counted under a lock, since a fault costs a thousand times as much.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
 
 /// So many faults with no decision between them, and it is out.
 const IN_A_ROW_MAX: u32 = 5;
@@ -19,13 +22,29 @@ const TRIAL_MS: u64 = 1_000;
 /// See above.
 #[derive(Debug, Default)]
 pub struct Breaker {
-    faults_in_a_row: AtomicU32,
-    window_began_ms: AtomicU64,
-    faults_in_window: AtomicU32,
-    /// 0: it is in. Otherwise when it may be tried again.
+    /// 0: it is in. Otherwise when it may be tried again. Changed under the lock of `faults` alone.
     out_until_ms: AtomicU64,
+    /// Whether a decision ends a row of faults.
+    has_row: AtomicBool,
+    faults: Mutex<Faults>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    in_a_row: u32,
+    window_began_ms: u64,
+    in_window: u32,
     /// The pause of the last time; 0 since it was last well.
-    pause_ms: AtomicU64,
+    pause_ms: u64,
+}
+
+/// Whether a policy may be called, to be handed back with what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    Granted,
+    /// It is out, and this call shows whether it is well again: to be made, whatever is remembered.
+    Trial,
+    Refused,
 }
 
 /// What a fault came to.
@@ -33,7 +52,7 @@ pub struct Breaker {
 pub enum Tripped {
     /// The policy is out from now on.
     Now,
-    /// It was out, was tried, and is out for longer.
+    /// It was out already.
     Already,
     No,
 }
@@ -43,15 +62,22 @@ impl Breaker {
         Breaker::default()
     }
 
-    /// Whether the policy may be called. While it is out one call is let through from time to time: who gets a yes then
-    /// has to report what came of it.
-    pub fn allows(&self, now_ms: u64) -> bool {
-        let out_until = self.out_until_ms.load(Relaxed);
-        if out_until == 0 {
-            return true;
+    /// Whether the policy may be called. While it is out one call is let through from time to time.
+    pub fn permission(&self, now_ms: u64) -> Permission {
+        match self.out_until_ms.load(Relaxed) {
+            0 => return Permission::Granted,
+            until if now_ms < until => return Permission::Refused,
+            _ => (),
         }
-        let next = now_ms.saturating_add(TRIAL_MS);
-        now_ms >= out_until && self.out_until_ms.compare_exchange(out_until, next, Relaxed, Relaxed).is_ok()
+        let _faults = self.faults();
+        match self.out_until_ms.load(Relaxed) {
+            0 => Permission::Granted,
+            until if now_ms < until => Permission::Refused,
+            _ => {
+                self.out_until_ms.store(now_ms.saturating_add(TRIAL_MS), Relaxed);
+                Permission::Trial
+            }
+        }
     }
 
     /// Whether it is out, without taking the place of one who tries.
@@ -59,73 +85,88 @@ impl Breaker {
         self.out_until_ms.load(Relaxed) > now_ms
     }
 
-    /// It decided.
-    pub fn succeeded(&self) {
-        if self.faults_in_a_row.load(Relaxed) == 0 && self.out_until_ms.load(Relaxed) == 0 {
+    /// It decided. Once it is out, a call that was under way before is no sign that it is well: a trial is.
+    pub fn succeeded(&self, permission: Permission) {
+        if permission != Permission::Trial && !self.has_row.load(Relaxed) {
             return;
         }
-        self.faults_in_a_row.store(0, Relaxed);
-        if self.out_until_ms.swap(0, Relaxed) != 0 {
-            self.faults_in_window.store(0, Relaxed);
-            self.pause_ms.store(0, Relaxed);
+        let mut faults = self.faults();
+        let is_out = self.out_until_ms.load(Relaxed) != 0;
+        match (permission, is_out) {
+            (Permission::Trial, true) => {
+                *faults = Faults::default();
+                self.out_until_ms.store(0, Relaxed);
+            }
+            (_, true) => return,
+            (_, false) => faults.in_a_row = 0,
         }
+        self.has_row.store(false, Relaxed);
     }
 
     /// It gave no decision.
-    pub fn faulted(&self, now_ms: u64) -> Tripped {
-        let in_a_row = self.faults_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
-        if now_ms.saturating_sub(self.window_began_ms.load(Relaxed)) > WINDOW_MS {
-            self.window_began_ms.store(now_ms, Relaxed);
-            self.faults_in_window.store(0, Relaxed);
+    pub fn faulted(&self, permission: Permission, now_ms: u64) -> Tripped {
+        let mut faults = self.faults();
+        if self.out_until_ms.load(Relaxed) != 0 {
+            // Of several calls that were under way when it went out, none counts.
+            if permission == Permission::Trial {
+                faults.pause_ms = faults.pause_ms.saturating_mul(2).min(LONGEST_PAUSE_MS);
+                self.take_out(now_ms, faults.pause_ms);
+            }
+            return Tripped::Already;
         }
-        let in_window = self.faults_in_window.fetch_add(1, Relaxed).saturating_add(1);
-        let was_out = self.out_until_ms.load(Relaxed) != 0;
-        if !was_out && in_a_row < IN_A_ROW_MAX && in_window < IN_WINDOW_MAX {
+        if now_ms.saturating_sub(faults.window_began_ms) > WINDOW_MS {
+            faults.window_began_ms = now_ms;
+            faults.in_window = 0;
+        }
+        faults.in_a_row = faults.in_a_row.saturating_add(1);
+        faults.in_window = faults.in_window.saturating_add(1);
+        self.has_row.store(true, Relaxed);
+        if faults.in_a_row < IN_A_ROW_MAX && faults.in_window < IN_WINDOW_MAX {
             return Tripped::No;
         }
-        let pause = match self.pause_ms.load(Relaxed) {
-            0 => FIRST_PAUSE_MS,
-            // Of several calls that were under way when it went out, one counts.
-            last if was_out && self.is_just_out(now_ms, last) => return Tripped::Already,
-            last => last.saturating_mul(2).min(LONGEST_PAUSE_MS),
-        };
-        self.pause_ms.store(pause, Relaxed);
-        self.out_until_ms.store(now_ms.saturating_add(pause).max(1), Relaxed);
-        if was_out { Tripped::Already } else { Tripped::Now }
+        faults.pause_ms = FIRST_PAUSE_MS;
+        self.take_out(now_ms, FIRST_PAUSE_MS);
+        Tripped::Now
     }
 
-    /// Whether the pause under way began a moment ago, and nobody has tried since.
-    fn is_just_out(&self, now_ms: u64, pause_ms: u64) -> bool {
-        let left_ms = self.out_until_ms.load(Relaxed).saturating_sub(now_ms);
-        left_ms > TRIAL_MS && left_ms <= pause_ms
+    fn take_out(&self, now_ms: u64, pause_ms: u64) {
+        self.out_until_ms.store(now_ms.saturating_add(pause_ms).max(1), Relaxed);
+    }
+
+    /// Counts are whole after every statement, so a panic elsewhere does not spoil them.
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        Permission::{Granted, Refused, Trial},
+        *,
+    };
 
     const NOW: u64 = 1_000_000;
 
     fn out() -> Breaker {
         let breaker = Breaker::new();
         for _ in 1..IN_A_ROW_MAX {
-            assert_eq!(breaker.faulted(NOW), Tripped::No);
+            assert_eq!(breaker.faulted(Granted, NOW), Tripped::No);
         }
-        assert_eq!(breaker.faulted(NOW), Tripped::Now);
+        assert_eq!(breaker.faulted(Granted, NOW), Tripped::Now);
         breaker
     }
 
     #[test]
     fn faults_in_a_row_take_it_out_for_a_while() {
         let breaker = out();
-        assert!(breaker.is_open(NOW) && !breaker.allows(NOW));
-        assert!(!breaker.allows(NOW + FIRST_PAUSE_MS - 1));
+        assert!(breaker.is_open(NOW) && breaker.permission(NOW) == Refused);
+        assert_eq!(breaker.permission(NOW + FIRST_PAUSE_MS - 1), Refused);
         // One tries, the others wait for what comes of it.
         let again = NOW + FIRST_PAUSE_MS;
-        assert!(breaker.allows(again) && !breaker.allows(again));
-        breaker.succeeded();
-        assert!(breaker.allows(again) && !breaker.is_open(again));
+        assert_eq!((breaker.permission(again), breaker.permission(again)), (Trial, Refused));
+        breaker.succeeded(Trial);
+        assert!(breaker.permission(again) == Granted && !breaker.is_open(again));
     }
 
     #[test]
@@ -134,47 +175,77 @@ mod tests {
         let (mut now, mut pause) = (NOW, FIRST_PAUSE_MS);
         for _ in 0..10 {
             now += pause;
-            assert!(breaker.allows(now));
-            assert_eq!(breaker.faulted(now), Tripped::Already);
+            assert_eq!(breaker.permission(now), Trial);
+            assert_eq!(breaker.faulted(Trial, now), Tripped::Already);
             pause = (pause * 2).min(LONGEST_PAUSE_MS);
-            assert!(!breaker.allows(now + pause - 1));
+            assert_eq!(breaker.permission(now + pause - 1), Refused);
         }
         assert_eq!(pause, LONGEST_PAUSE_MS);
         now += pause;
-        assert!(breaker.allows(now));
-        breaker.succeeded();
+        assert_eq!(breaker.permission(now), Trial);
+        breaker.succeeded(Trial);
         // It begins anew.
         for _ in 0..IN_A_ROW_MAX {
-            breaker.faulted(now);
+            breaker.faulted(Granted, now);
         }
-        assert!(breaker.allows(now + FIRST_PAUSE_MS));
+        assert_eq!(breaker.permission(now + FIRST_PAUSE_MS), Trial);
     }
 
     #[test]
     fn calls_that_were_under_way_when_it_went_out_do_not_lengthen_it() {
         let breaker = out();
-        for _ in 0..8 {
-            assert_eq!(breaker.faulted(NOW + 1), Tripped::Already);
+        for later in [1, FIRST_PAUSE_MS - TRIAL_MS, FIRST_PAUSE_MS] {
+            assert_eq!(breaker.faulted(Granted, NOW + later), Tripped::Already);
         }
-        assert!(breaker.allows(NOW + FIRST_PAUSE_MS));
+        assert_eq!(breaker.permission(NOW + FIRST_PAUSE_MS), Trial);
+    }
+
+    #[test]
+    fn calls_that_were_under_way_when_it_went_out_do_not_bring_it_back() {
+        let breaker = out();
+        breaker.succeeded(Granted);
+        assert_eq!(breaker.permission(NOW + 1), Refused);
+        // Nor do they while another one tries.
+        let again = NOW + FIRST_PAUSE_MS;
+        assert_eq!(breaker.permission(again), Trial);
+        breaker.succeeded(Granted);
+        assert_eq!(breaker.permission(again), Refused);
+        assert_eq!(breaker.faulted(Trial, again), Tripped::Already);
+        assert_eq!(breaker.permission(again + 2 * FIRST_PAUSE_MS - 1), Refused);
+    }
+
+    #[test]
+    fn of_many_that_fail_at_once_one_takes_it_out_and_one_is_on_trial() {
+        for _ in 0..50 {
+            let breaker = Breaker::new();
+            let count = |wanted: &(dyn Fn(&Breaker) -> bool + Sync)| {
+                std::thread::scope(|scope| {
+                    let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| wanted(&breaker))).collect();
+                    threads.into_iter().map(|thread| u32::from(thread.join().unwrap())).sum::<u32>()
+                })
+            };
+            assert_eq!(count(&|breaker| breaker.faulted(Granted, NOW) == Tripped::Now), 1);
+            let again = NOW + FIRST_PAUSE_MS;
+            assert_eq!(count(&|breaker| breaker.permission(again) == Trial), 1);
+        }
     }
 
     #[test]
     fn a_decision_between_two_faults_counts_but_not_against_many() {
         let breaker = Breaker::new();
         for _ in 1..IN_WINDOW_MAX {
-            assert_eq!(breaker.faulted(NOW), Tripped::No);
-            breaker.succeeded();
+            assert_eq!(breaker.faulted(Granted, NOW), Tripped::No);
+            breaker.succeeded(Granted);
         }
-        assert_eq!(breaker.faulted(NOW), Tripped::Now);
+        assert_eq!(breaker.faulted(Granted, NOW), Tripped::Now);
     }
 
     #[test]
     fn few_faults_over_a_long_time_are_borne() {
         let breaker = Breaker::new();
         for number in 0..200 {
-            assert_eq!(breaker.faulted(NOW + number * WINDOW_MS / 10), Tripped::No);
-            breaker.succeeded();
+            assert_eq!(breaker.faulted(Granted, NOW + number * WINDOW_MS / 10), Tripped::No);
+            breaker.succeeded(Granted);
         }
     }
 
@@ -182,8 +253,8 @@ mod tests {
     fn a_trial_that_nobody_reports_is_followed_by_another() {
         let breaker = out();
         let again = NOW + FIRST_PAUSE_MS;
-        assert!(breaker.allows(again));
-        assert!(!breaker.allows(again + TRIAL_MS - 1));
-        assert!(breaker.allows(again + TRIAL_MS));
+        assert_eq!(breaker.permission(again), Trial);
+        assert_eq!(breaker.permission(again + TRIAL_MS - 1), Refused);
+        assert_eq!(breaker.permission(again + TRIAL_MS), Trial);
     }
 }

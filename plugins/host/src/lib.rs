@@ -26,7 +26,7 @@ mod checks;
 mod versions;
 mod bindings;
 
-pub use breaker::{Breaker, Tripped};
+pub use breaker::{Breaker, Permission, Tripped};
 pub use call::Instances;
 pub use code_cache::CodeCacheError;
 pub use decision::{

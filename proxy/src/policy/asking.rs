@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use plugin_host::{Fault, Tripped};
+use plugin_host::{Fault, Permission, Tripped};
 
 use crate::{live::Link, route::Routed, worker::Worker};
 
@@ -16,19 +16,36 @@ pub(super) enum Unasked {
     Fault(Arc<Fault>),
 }
 
-/// Whether a policy is taken out at this moment. If not, it has to be asked: it may be on trial.
-pub(super) fn is_out(worker: &Worker, routed: &Routed, at: usize, link: &Link) -> bool {
-    let breaker = &link.live.health.breaker;
-    // As good as always it is in, and nobody needs to know what time it is.
-    if worker.is_aside || !breaker.is_open(0) || breaker.allows(worker.proxy.clock.now().as_ms()) {
-        return false;
+/// Whether a policy is there to be asked, as it is as good as always: nobody needs to know what time it is.
+pub(super) fn is_in(worker: &Worker, link: &Link) -> bool {
+    worker.is_aside || !link.live.health.breaker.is_open(0)
+}
+
+/// Whether a policy that is taken out may be asked all the same at this moment.
+pub(super) fn may_ask(worker: &Worker, routed: &Routed, at: usize, link: &Link) -> Permission {
+    let permission = link.live.health.breaker.permission(worker.proxy.clock.now().as_ms());
+    if permission == Permission::Refused {
+        routed.policy_metrics(at).left_out();
     }
-    routed.policy_metrics(at).left_out();
-    true
+    permission
+}
+
+/// It decided. A question of an operator is not a request, and says nothing of how it does.
+pub(super) fn succeeded(worker: &Worker, link: &Link, permission: Permission) {
+    if !worker.is_aside {
+        link.live.health.breaker.succeeded(permission);
+    }
 }
 
 /// Counts a fault, and says it: the first of each kind in full, and that a policy is taken out.
-pub(super) fn faulted(worker: &Worker, routed: &Routed, at: usize, link: &Link, fault: Fault) -> Arc<Fault> {
+pub(super) fn faulted(
+    worker: &Worker,
+    routed: &Routed,
+    at: usize,
+    link: &Link,
+    permission: Permission,
+    fault: Fault,
+) -> Arc<Fault> {
     let fault = Arc::new(fault);
     // A question of an operator is not a request.
     if worker.is_aside {
@@ -42,7 +59,7 @@ pub(super) fn faulted(worker: &Worker, routed: &Routed, at: usize, link: &Link, 
     } else {
         tracing::debug!(route.name = route, "{fault}");
     }
-    if health.breaker.faulted(worker.proxy.clock.now().as_ms()) == Tripped::Now {
+    if health.breaker.faulted(permission, worker.proxy.clock.now().as_ms()) == Tripped::Now {
         tracing::error!(
             route.name = route,
             "policy {} keeps failing and is not asked for a while: its routes do what `on_fault` says",

@@ -6,11 +6,11 @@ use std::{rc::Rc, time::Duration};
 
 use caching::freshness::{Facts, PolicyLifetimes};
 use http::{HeaderMap, StatusCode};
-use plugin_host::{FieldChanges, ResponseDecision, Values};
+use plugin_host::{FieldChanges, Permission, ResponseDecision, Values};
 
 use super::{
     Plan,
-    asking::{Unasked, faulted, is_out},
+    asking::{Unasked, faulted, is_in, may_ask, succeeded},
     trace::{Asked, Came, Trace},
 };
 use crate::{config::OnFault, error::Error, live::Link, request::Request, worker::Worker};
@@ -106,20 +106,30 @@ impl Said {
         let response = Values::of_response(policy.inputs(), now, ttl_ms).ok_or(Unasked::NotText)?;
         plan.row.with_values(request, routed, at, link, |values| {
             let values = values.ok_or(Unasked::NotText)?;
-            if is_out(worker, routed, at, link) {
+            let permission = match is_in(worker, link) {
+                true => Permission::Granted,
+                false => may_ask(worker, routed, at, link),
+            };
+            if permission == Permission::Refused {
                 return Err(Unasked::Out);
             }
             let mut instances = worker.instances.borrow_mut();
             let before = instances.remembered_calls();
-            let decided = instances.on_response(policy, status.as_u16(), values, &response.as_slices());
+            let (status, response) = (status.as_u16(), response.as_slices());
+            let decided = match permission {
+                Permission::Trial => instances.call_on_response(policy, status, values, &response),
+                Permission::Granted | Permission::Refused => {
+                    instances.on_response(policy, status, values, &response)
+                }
+            };
             routed.policy_metrics(at).decided(instances.remembered_calls() > before);
             drop(instances);
             match decided {
                 Ok(decision) => {
-                    link.live.health.breaker.succeeded();
+                    succeeded(worker, link, permission);
                     Ok(decision)
                 }
-                Err(fault) => Err(Unasked::Fault(faulted(worker, routed, at, link, fault))),
+                Err(fault) => Err(Unasked::Fault(faulted(worker, routed, at, link, permission, fault))),
             }
         })
     }

@@ -11,12 +11,12 @@ use caching::{
 };
 use http::HeaderName;
 use plugin_host::{
-    Answer, Fault, FaultKind, Forward, Inputs, QueryChange, RequestDecision, RequestView, Values,
+    Answer, Fault, FaultKind, Forward, Inputs, Permission, QueryChange, RequestDecision, RequestView, Values,
 };
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    asking::{Unasked, faulted, is_out},
+    asking::{Unasked, faulted, is_in, may_ask, succeeded},
     trace::{Asked, Came, Trace},
 };
 use crate::{
@@ -253,29 +253,41 @@ impl Row {
         link: &Link,
     ) -> Result<Rc<RequestDecision>, Unasked> {
         let policy = &link.live.policy;
-        if is_out(worker, routed, at, link) {
-            let values = self.values(request, routed, at, policy.inputs());
-            return Err(values.map_or(Unasked::NotText, |_| Unasked::Out));
+        let mut permission = Permission::Granted;
+        if !is_in(worker, link) {
+            // What it cannot be asked about is no trial.
+            self.values(request, routed, at, policy.inputs()).ok_or(Unasked::NotText)?;
+            permission = may_ask(worker, routed, at, link);
         }
         let mut instances = worker.instances.borrow_mut();
-        let known = instances.recall_request(policy, |buffer| {
-            let (inputs, captures) = (policy.inputs(), captures(request, routed, policy.inputs()));
-            inputs.write_request(&self.view(request, at, inputs), |name| captures.as_ref()?.get(name), buffer)
-        });
+        let known = match permission {
+            Permission::Refused => return Err(Unasked::Out),
+            Permission::Trial => None,
+            Permission::Granted => instances.recall_request(policy, |buffer| {
+                let (inputs, captures) = (policy.inputs(), captures(request, routed, policy.inputs()));
+                let view = self.view(request, at, inputs);
+                inputs.write_request(&view, |name| captures.as_ref()?.get(name), buffer)
+            }),
+        };
         let is_remembered = known.is_some();
         let decided = match known {
             Some(decision) => Ok(decision),
             None => {
                 let values = self.values(request, routed, at, policy.inputs()).ok_or(Unasked::NotText)?;
-                instances.on_request(policy, &values.as_slices())
+                match permission {
+                    Permission::Trial => instances.call_on_request(policy, &values.as_slices()),
+                    Permission::Granted | Permission::Refused => {
+                        instances.on_request(policy, &values.as_slices())
+                    }
+                }
             }
         };
         drop(instances);
         routed.policy_metrics(at).decided(is_remembered);
         decided.and_then(|decision| self.allowed(decision, routed, link)).map_or_else(
-            |fault| Err(Unasked::Fault(faulted(worker, routed, at, link, fault))),
+            |fault| Err(Unasked::Fault(faulted(worker, routed, at, link, permission, fault))),
             |decision| {
-                link.live.health.breaker.succeeded();
+                succeeded(worker, link, permission);
                 Ok(decision)
             },
         )
