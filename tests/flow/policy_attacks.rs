@@ -22,6 +22,59 @@ fn sets(name: &str, value: &str) -> Value {
 }
 
 #[test]
+fn what_a_gatekeeper_cannot_read_does_not_get_past_it() {
+    let origin = Origin::fixed(200, FRESH, "for members");
+    let gatekeeper = json!({ "reads": { "fields": ["x-token"], "cookies": ["token"] }, "request": [
+        { "if": { "0": "good" }, "then": { "look_up": {} } },
+        { "if": { "1": "good" }, "then": { "look_up": {} } },
+        { "then": { "answer": { "status": 401 } } },
+    ] });
+    let unreadable: [&[u8]; 3] = [
+        b"GET /a HTTP/1.1\r\nhost: h\r\nx-token: \xff\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nhost: h\r\ncookie: token=a; token=b\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nhost: h\r\ncookie: token\r\ncontent-length: 0\r\n\r\n",
+    ];
+    for (on_fault, status, count) in [("fail", 400, 0), ("pass", 200, 2), ("default", 200, 2)] {
+        let origin_count = origin.count();
+        let proxy = Proxy::in_front_of(
+            &origin,
+            &format!("policy = {}", policy(&gatekeeper, &format!(", on_fault = \"{on_fault}\""))),
+        );
+        assert_eq!(proxy.get("/a").status, 401);
+        // The upstream of these tests reads text alone.
+        for request in &unreadable[if on_fault == "fail" { 0 } else { 1 }..] {
+            let mut client = proxy.client();
+            client.send(request).unwrap();
+            let answer = client.response("GET").unwrap();
+            assert_eq!(answer.status, status, "{on_fault}: {answer:?}");
+            assert!(on_fault == "fail" || !status_of(&answer).contains("stored"), "{answer:?}");
+        }
+        assert_eq!(origin.count() - origin_count, count, "{on_fault}");
+        // It is no fault of the policy.
+        assert!(proxy.admin("GET", "/api/policies", "").text().contains("\"faults\": 0"));
+        assert_eq!(proxy.get_with("/b", &[("x-token", "good")]).status, 200);
+    }
+}
+
+#[test]
+fn what_a_response_policy_cannot_read_is_not_passed_on_where_it_must_not_fail() {
+    let origin = Origin::start(|_, answering| {
+        answering.send(b"HTTP/1.1 200 OK\r\nx-kind: \xff\r\nx-secret: s\r\ncache-control: max-age=60\r\ncontent-length: 0\r\n\r\n")
+    });
+    let removes = json!({ "reads": { "response_fields": ["x-kind"] },
+        "response": always(json!({ "store": { "fields": { "remove": ["x-secret"] } } })) });
+    for (on_fault, status) in [("fail", 500), ("pass", 200)] {
+        let text = policy(&removes, &format!(", on_fault = \"{on_fault}\""));
+        let proxy = Proxy::in_front_of(&origin, &format!("policy = {text}"));
+        for _ in 0..2 {
+            let answer = proxy.get("/a");
+            assert_eq!((answer.status, answer.field("x-secret").is_none()), (status, status == 500));
+            assert!(status == 500 || !status_of(&answer).contains("stored"), "{answer:?}");
+        }
+    }
+}
+
+#[test]
 fn a_policy_that_fails_fails_in_its_phase_as_its_route_says() {
     let trap = always(json!("trap"));
     let about = |phase: &str, what: &Value| json!({ phase: what });

@@ -80,6 +80,9 @@ pub fn ask(
             Err(Unasked::Out | Unasked::Fault(_)) => match link.on_fault {
                 OnFault::Pass => said.refuse(FAULT, false),
                 OnFault::Fail => return Err(Error::PolicyFailed(link.live.policy.label().clone())),
+            Err(_) if link.on_fault == OnFault::Fail => {
+                return Err(Error::PolicyFailed(link.live.policy.label().clone()));
+            }
                 OnFault::Default => (),
             },
         }

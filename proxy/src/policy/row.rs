@@ -31,6 +31,9 @@ use crate::{
 /// All key parts of a row of policies: each stored response has its key beside it.
 const MAX_PARTS_BYTES: usize = 32 * 1024;
 
+/// What a client is told whose request a policy cannot be asked about.
+const NOT_TEXT: &str = "a field that this route goes by is not text, or a cookie is there twice";
+
 /// How asking a row of policies ended.
 pub(super) enum Asking {
     Answer(Answer),
@@ -112,8 +115,11 @@ pub(super) fn ask(
                 }
                 row.say(at, What::Decided(decision));
             }
-            // What cannot be told apart as text must not share a key.
-            Err(Unasked::NotText) => row.pass(at),
+            // What cannot be told apart as text must not share a key; nor may it get past a policy that must not fail.
+            Err(Unasked::NotText) => match link.on_fault {
+                OnFault::Pass | OnFault::Default => row.pass(at),
+                OnFault::Fail => return Err(Error::HttpRequestError(NOT_TEXT)),
+            },
             Err(Unasked::Out | Unasked::Fault(_)) => match link.on_fault {
                 OnFault::Pass => row.pass(at),
                 OnFault::Fail => return Err(Error::PolicyFailed(link.live.policy.label().clone())),
