@@ -16,7 +16,7 @@ use caching::{
     reuse::Demands,
 };
 use http::{
-    Method,
+    HeaderName, Method,
     header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE},
 };
 use plugin_host::{Answer, cookie, field};
@@ -26,7 +26,8 @@ pub use row::Row;
 use trace::Trace;
 
 use crate::{
-    error::Error, observe::Forward, request::Request, route::Routed, upstream::Upstream, worker::Worker,
+    error::Error, live::Link, observe::Forward, request::Request, route::Routed, upstream::Upstream,
+    worker::Worker,
 };
 
 /// What is to be done with a request.
@@ -81,6 +82,15 @@ impl Plan {
             allow: cache.allow,
             early_refresh: cache.early_refresh,
         }
+    }
+
+    /// Whether the key, or what a policy says, may depend on this field of a request.
+    pub fn goes_by(&self, name: &HeaderName) -> bool {
+        let is_read =
+            |link: &Link| link.live.policy.inputs().request_fields.iter().any(|known| known == name);
+        self.routed.route().key.fields.contains(name)
+            || self.row.has_set(name)
+            || self.routed.chain().links.iter().any(is_read)
     }
 
     pub fn upstream_index(&self) -> usize {

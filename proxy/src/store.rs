@@ -71,9 +71,10 @@ pub async fn fetch_and_keep(
 /// Refreshes a response that is being served meanwhile. One at a time per key.
 pub fn refresh_in_background(worker: &Rc<Worker>, request: &Request, plan: Plan, stale: Arc<Stored>) {
     let (worker, mut request) = (Rc::clone(worker), request.for_everybody());
-    // What is served to all is not refreshed with what one of them may see, or wants, unless it varies on that.
+    // What is served to all is not refreshed with what one of them may see, or wants, unless it varies on that, or its key
+    // does: then it is not served to all.
     for name in [AUTHORIZATION, CACHE_CONTROL, PRAGMA] {
-        if !stale.selecting.names(&name) {
+        if !stale.selecting.names(&name) && !plan.goes_by(&name) {
             request.fields.remove(name);
         }
     }

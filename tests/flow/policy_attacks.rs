@@ -75,6 +75,34 @@ fn what_a_response_policy_cannot_read_is_not_passed_on_where_it_must_not_fail() 
 }
 
 #[test]
+fn a_refresh_in_the_background_is_asked_as_its_key_says() {
+    const STALE: &[(&str, &str)] = &[("cache-control", "public, max-age=10, stale-while-revalidate=60")];
+    let reads = json!({ "reads": { "fields": ["authorization"] },
+        "request": always(json!({ "look_up": { "key_parts": ["{0}"] } })) });
+    // The upstream's credentials, which clients know nothing of.
+    let sets = json!({ "request": always(json!({ "look_up": {
+        "forward": { "fields": { "set": [["authorization", "ours"]] } } } })) });
+    let by_policy = |settings: &Value| format!("policy = {}", policy(settings, ""));
+    let by_route = "key = { fields = [\"authorization\"] }".to_owned();
+    for (route, theirs, expected) in
+        [(by_policy(&reads), "a", "a"), (by_policy(&sets), "a", "ours"), (by_route, "a", "a")]
+    {
+        let origin = Origin::start(|seen, answering| {
+            answering.reply(200, STALE, seen.field("authorization").unwrap_or("nobody"))
+        });
+        let proxy = Proxy::in_front_of(&origin, &route);
+        let get = || proxy.get_with("/a", &[("authorization", theirs), ("host", "h")]);
+        assert_eq!(get().text(), expected, "{route}");
+        proxy.clock.advance(Duration::from_secs(11));
+        assert_eq!((status_of(&get()), get().text().as_str()), (HIT, expected), "{route}");
+        origin.wait_for(2);
+        wait::until("the refresh to be stored", || proxy.shared.fills.under_way() == 0);
+        assert_eq!(get().text(), expected, "{route}");
+        assert_eq!(origin.seen()[1].field("authorization"), Some(expected), "{route}");
+    }
+}
+
+#[test]
 fn a_policy_that_fails_fails_in_its_phase_as_its_route_says() {
     let trap = always(json!("trap"));
     let about = |phase: &str, what: &Value| json!({ phase: what });

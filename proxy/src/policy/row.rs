@@ -136,6 +136,11 @@ impl Row {
         self.passed_at.is_some()
     }
 
+    /// Whether a policy has set this field of the request.
+    pub(super) fn has_set(&self, name: &HeaderName) -> bool {
+        self.set_fields.contains(name)
+    }
+
     /// The upstream that was chosen, if one was.
     pub(super) fn upstream(&self) -> Option<usize> {
         self.upstream
