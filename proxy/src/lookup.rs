@@ -62,18 +62,40 @@ pub fn stored(worker: &Worker, request: &Request, plan: &Plan) -> Found {
 
 /// Whether a response that was selected may answer now.
 pub fn judge(worker: &Worker, request: &Request, plan: &Plan, stored: &Arc<Stored>) -> Found {
+    if !is_to_be_judged(worker, plan, stored) {
+        return by_rules(worker, request, plan, stored);
+    }
+    // A purge wins over it.
+    if !stored.is_valid(&worker.proxy.invalidations, &plan.key) {
+        return Found::Forward { why: Forward::Miss, stale: None };
+    }
+    match judged_again(worker, request, plan, stored) {
+        Some(stored) => by_rules(worker, request, plan, &stored),
+        None => Found::Forward { why: Forward::Miss, stale: None },
+    }
+}
+
+/// Whether policies have a say in it that they did not have: there are others now, or one of them failed and is there again.
+fn is_to_be_judged(worker: &Worker, plan: &Plan, stored: &Stored) -> bool {
+    if stored.judged_by != plan.routed.policy_generation() {
+        return true;
+    }
+    let is_out = |now_ms| {
+        let mut links = plan.routed.chain().links.iter();
+        links.any(|link| link.live.policy.decides_responses() && link.live.health.breaker.is_open(now_ms))
+    };
+    stored.is_provisional
+        && !matches!(stored.body, StoredBody::Arriving(_))
+        && !is_out(worker.proxy.clock.now().as_ms())
+}
+
+fn by_rules(worker: &Worker, request: &Request, plan: &Plan, stored: &Arc<Stored>) -> Found {
     let forward = |why| Found::Forward { why, stale: Some(Arc::clone(stored)) };
     let soft_purged = match stored.validity(&worker.proxy.invalidations, &plan.key) {
         Validity::Untouched => None,
         Validity::SoftPurged(since) => Some(since),
         Validity::Purged => return Found::Forward { why: Forward::Miss, stale: None },
     };
-    if stored.judged_by != plan.routed.policy_generation() {
-        return match judged_again(worker, request, plan, stored) {
-            Some(stored) => judge(worker, request, plan, &stored),
-            None => Found::Forward { why: Forward::Miss, stale: None },
-        };
-    }
     let (rules, now) = (plan.rules(), worker.proxy.clock.now());
     let (standing, outcome) = match reuse(&stored.facts, &rules, plan.demands(request), soft_purged, now) {
         Reuse::Fresh(standing) => (standing, Outcome::Hit),
@@ -104,7 +126,7 @@ pub fn judge(worker: &Worker, request: &Request, plan: &Plan, stored: &Arc<Store
 }
 
 /// A stored response that policies have judged which are no more, judged by those of now. `None`: they do not want it, and it
-/// is gone; or its body still arrives, and whoever brings it goes by the old ones.
+/// is gone; or one of them fails; or its body still arrives, and whoever brings it goes by the old ones.
 #[cold]
 fn judged_again(
     worker: &Worker,

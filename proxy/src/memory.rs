@@ -55,6 +55,8 @@ pub struct Stored {
     pub clearance: Clearance,
     /// Which policy judged it; 0 without one.
     pub judged_by: u64,
+    /// One of these failed, and did not have its say.
+    pub is_provisional: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +93,7 @@ impl Stored {
             cells: self.cells.clone(),
             clearance: Clearance::default(),
             judged_by: self.judged_by,
+            is_provisional: self.is_provisional,
         }
     }
 

@@ -103,6 +103,60 @@ fn a_refresh_in_the_background_is_asked_as_its_key_says() {
 }
 
 #[test]
+fn what_is_stored_while_a_policy_fails_is_put_to_it_when_it_is_back() {
+    let origin = Origin::fixed(200, &[("cache-control", "max-age=60"), ("x-secret", "s")], "x");
+    let settings = json!({ "reads": { "fields": ["x-trap"] }, "response": [
+        { "if": { "0": "yes" }, "then": "trap" },
+        { "then": { "store": { "ttl_ms": 50000, "tags": ["t"], "fields": { "remove": ["x-secret"] } } } },
+    ] });
+    let proxy =
+        Proxy::in_front_of(&origin, &format!("policy = {}", policy(&settings, ", on_fault = \"default\"")));
+    let get = |trap: &str| proxy.get_with("/a", &[("x-trap", trap), ("host", "h")]);
+    assert_status(&get("yes"), STORED);
+    for _ in 0..2 {
+        let again = get("no");
+        assert_eq!(
+            (again.field("cache-status"), again.field("x-secret")),
+            (Some("larder; hit; ttl=50"), None)
+        );
+    }
+    assert_eq!(origin.count(), 1);
+    proxy.purge_tag("t");
+    // While it is out, what is stored is not taken for what it had a say in.
+    for number in 0..25 {
+        let _ = proxy.get_with(&format!("/other/{number}"), &[("x-trap", "yes"), ("host", "h")]);
+    }
+    assert_status(&get("no"), STORED);
+    assert_eq!((status_of(&get("no")), get("no").field("x-secret")), (HIT, Some("s")));
+    proxy.clock.advance(Duration::from_secs(11));
+    let again = get("no");
+    assert_status(&again, "larder; fwd=miss; fwd-status=200; stored");
+    assert_eq!((again.field("x-secret"), status_of(&get("no"))), (None, HIT));
+}
+
+#[test]
+fn a_policy_that_fails_takes_nothing_away_that_is_stored() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let with = |settings: &Value, on_fault: &str| {
+        with(&origin, &format!("policy = {}", policy(settings, &format!(", on_fault = \"{on_fault}\""))))
+    };
+    let good = json!({ "response": always(json!({ "store": { "ttl_ms": 50000 } })) });
+    let bad = json!({ "response": always(json!("trap")) });
+    let proxy = Proxy::with_config(&with(&good, "pass"));
+    let get = || proxy.get_with("/a", &[("host", "h")]);
+    get();
+    for (on_fault, status) in [("pass", 200), ("fail", 500)] {
+        proxy.reload(&with(&bad, on_fault));
+        let answer = get();
+        assert_eq!(answer.status, status);
+        assert!(status == 500 || status_of(&answer).contains("detail=policy-fault"), "{answer:?}");
+        // Back to the one before, which is the remedy.
+        proxy.reload(&with(&good, "pass"));
+        assert_status(&get(), HIT);
+    }
+}
+
+#[test]
 fn a_policy_that_fails_fails_in_its_phase_as_its_route_says() {
     let trap = always(json!("trap"));
     let about = |phase: &str, what: &Value| json!({ phase: what });

@@ -24,6 +24,8 @@ pub struct Said {
     pub changed: Option<HeaderMap>,
     /// Whether one of them has put a field there.
     pub sets_fields: bool,
+    /// One of them failed, and would have said more.
+    pub is_provisional: bool,
     pub refusal: Option<Refusal>,
 }
 
@@ -32,6 +34,8 @@ pub struct Said {
 pub struct Refusal {
     /// The `detail` of `Cache-Status`.
     pub reason: &'static str,
+    /// A policy failed: it says nothing of the response.
+    pub is_fault: bool,
     /// The next request may well bring something to store.
     pub lies_in_the_request: bool,
     /// How long it is remembered; `None`: as the route says.
@@ -76,15 +80,16 @@ pub fn ask(
         }
         match came {
             Ok(decision) => said.apply(&decision, fields, link),
-            Err(Unasked::NotText) => said.refuse(BAD_INPUT, true),
-            Err(Unasked::Out | Unasked::Fault(_)) => match link.on_fault {
-                OnFault::Pass => said.refuse(FAULT, false),
-                OnFault::Fail => return Err(Error::PolicyFailed(link.live.policy.label().clone())),
             Err(_) if link.on_fault == OnFault::Fail => {
                 return Err(Error::PolicyFailed(link.live.policy.label().clone()));
             }
-                OnFault::Default => (),
-            },
+            Err(Unasked::NotText) => said.refuse(BAD_INPUT, true),
+            Err(Unasked::Out | Unasked::Fault(_)) => {
+                said.is_provisional = true;
+                if link.on_fault == OnFault::Pass {
+                    said.refuse(FAULT, false);
+                }
+            }
         }
     }
     Ok(said)
@@ -168,7 +173,8 @@ impl Said {
 
     /// The first reason stands.
     fn refuse(&mut self, reason: &'static str, lies_in_the_request: bool) {
-        self.refusal.get_or_insert(Refusal { reason, lies_in_the_request, hit_for_miss: None });
+        let is_fault = reason == FAULT;
+        self.refusal.get_or_insert(Refusal { reason, is_fault, lies_in_the_request, hit_for_miss: None });
     }
 
     fn change(&mut self, changes: &FieldChanges, fields: &HeaderMap) {

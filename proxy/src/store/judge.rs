@@ -172,6 +172,7 @@ impl<'a> Judge<'a> {
             cells: Box::default(),
             clearance: Clearance::default(),
             judged_by: self.plan.routed.policy_generation(),
+            is_provisional: false,
         }
     }
 
@@ -230,6 +231,7 @@ impl<'a> Judge<'a> {
             cells,
             clearance: Clearance::default(),
             judged_by: plan.routed.policy_generation(),
+            is_provisional: said.is_provisional,
         };
         Ok(Judged { stored, key, tags, search, changed: said.changed })
     }
@@ -261,7 +263,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A stored response that other policies have judged, as those of now would have it: for this request, whose
-    /// values stand in for those of the one that brought it.
+    /// values stand in for those of the one that brought it. One that fails says nothing against what is stored.
     pub fn again(&self, stored: &Stored) -> Result<Stored, NotKept> {
         let mut own = with_internal(stored);
         // These places are ours. An age that it came with counts from then on.
@@ -278,12 +280,14 @@ impl<'a> Judge<'a> {
         let said = match self.ask(head, &own, &before) {
             Ok(said) => said,
             Err(error) => {
-                return Err(NotKept { failed: Some(Box::new(error)), ..of_response("policy-fault") });
+                let why = NotKept::because("policy-fault", true);
+                return Err(NotKept { failed: Some(Box::new(error)), ..why });
             }
         };
         let facts = Facts { policy: said.lifetimes, ..stored.facts };
         if let Some(refusal) = &said.refusal {
-            return Err(NotKept::because(refusal.reason, refusal.lies_in_the_request));
+            let may_be_kept = refusal.lies_in_the_request || refusal.is_fault;
+            return Err(NotKept::because(refusal.reason, may_be_kept));
         }
         if let Some(changed) = said.changed.as_ref().filter(|_| said.sets_fields) {
             // It was storable as it came, whoever asked for it. What is put there now has to be so for anybody.
@@ -321,6 +325,7 @@ impl<'a> Judge<'a> {
     fn ask(&self, head: Head, own: &HeaderMap, facts: &Facts) -> Result<Said, Error> {
         let Judge { worker, request, plan, trace, .. } = *self;
         response::ask(worker, request, plan, head.status, own, facts, trace)
+            is_provisional: said.is_provisional,
     }
 
     fn request_facts(&self) -> RequestFacts {

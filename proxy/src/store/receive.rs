@@ -118,7 +118,7 @@ fn united(worker: &Worker, key: &[u8], old: &Stored, new: &Stored) -> Option<Sto
     };
     // What the upstream said to this cache alone of the one may not hold for the other: tags, and how long.
     if !old.is_valid(&worker.proxy.invalidations, key)
-        || old.judged_by != new.judged_by
+        || (old.judged_by, old.is_provisional) != (new.judged_by, new.is_provisional)
         || old.internal != new.internal
         || !may_combine(old.own_fields(), new.own_fields())
     {
