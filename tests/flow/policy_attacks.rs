@@ -157,6 +157,29 @@ fn a_policy_that_fails_takes_nothing_away_that_is_stored() {
 }
 
 #[test]
+fn what_a_policy_says_a_response_varies_on_is_compared() {
+    let origin =
+        Origin::start(|seen, answering| answering.reply(200, FRESH, seen.field("x-who").unwrap_or("-")));
+    let plain = json!({ "response": sets("x-a", "b") });
+    let varies = json!({ "response": sets("vary", "X-Who") });
+    let with = |settings: &Value| with(&origin, &format!("policy = {}", policy(settings, "")));
+    let proxy = Proxy::with_config(&with(&plain));
+    let get = |who: &str| proxy.get_with("/a", &[("x-who", who), ("host", "h")]);
+    get("old");
+    assert_eq!(get("a").text(), "old");
+    // What was stored before says nothing of the request that brought it.
+    proxy.reload(&with(&varies));
+    assert_eq!(get("a").text(), "a");
+    assert_eq!(get("b").text(), "b");
+    for who in ["a", "b"] {
+        assert_eq!((status_of(&get(who)), get(who).text().as_str()), (HIT, who));
+    }
+    let star = json!({ "response": sets("vary", "*") });
+    proxy.reload(&with(&star));
+    assert_status(&get("c"), "larder; fwd=vary-miss; fwd-status=200; detail=vary-star");
+}
+
+#[test]
 fn a_policy_that_fails_fails_in_its_phase_as_its_route_says() {
     let trap = always(json!("trap"));
     let about = |phase: &str, what: &Value| json!({ phase: what });

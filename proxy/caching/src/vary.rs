@@ -178,6 +178,11 @@ impl SelectingFields {
         Ok(SelectingFields(selecting.into()))
     }
 
+    /// Whether each field of the other ones is among these.
+    pub fn covers(&self, others: &SelectingFields) -> bool {
+        others.0.iter().all(|(name, _)| self.names(name))
+    }
+
     /// Whether a request selects the response these fields belong to. Allocates nothing.
     pub fn matches(&self, request: &HeaderMap, rules: &VaryRules) -> bool {
         //= https://www.rfc-editor.org/rfc/rfc9111#section-4.1

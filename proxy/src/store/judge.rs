@@ -2,7 +2,7 @@
 //!
 //! Must not know how a body arrives, nor who waits for it. Next: `store/receive.rs`.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use caching::{
     directives::ResponseDirectives,
@@ -19,7 +19,7 @@ use caching::{
 };
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
-    header::{AGE, DATE},
+    header::{AGE, DATE, VARY},
 };
 
 use crate::{
@@ -251,8 +251,8 @@ impl<'a> Judge<'a> {
         }
         veto(own, directives, facts)?;
         let vary = &self.plan.routed.route().vary;
-        let selecting =
-            SelectingFields::of(own, &self.request.fields, vary).map_err(|why| of_response(why.as_str()))?;
+        let selecting = SelectingFields::of(&varying(own, said), &self.request.fields, vary)
+            .map_err(|why| of_response(why.as_str()))?;
         let tags = self.tags(own, said)?;
         let cells = self.cells(own, &tags)?;
         if let Some(changed) = said.changed.as_ref().filter(|_| said.sets_fields) {
@@ -290,6 +290,13 @@ impl<'a> Judge<'a> {
             return Err(NotKept::because(refusal.reason, may_be_kept));
         }
         if let Some(changed) = said.changed.as_ref().filter(|_| said.sets_fields) {
+            // What the request that brought it had in another field is not known any more.
+            let vary = &self.plan.routed.route().vary;
+            let selecting = SelectingFields::of(changed, &self.request.fields, vary)
+                .map_err(|why| of_response(why.as_str()))?;
+            if !stored.selecting.covers(&selecting) {
+                return Err(of_response("vary"));
+            }
             // It was storable as it came, whoever asked for it. What is put there now has to be so for anybody.
             let anybody = RequestFacts::of(&Method::GET, &HeaderMap::new(), false);
             let (directives, rules) = (self.directives(changed), self.plan.rules());
@@ -318,6 +325,7 @@ impl<'a> Judge<'a> {
             cells,
             clearance: stored.clearance.copied(),
             judged_by: self.plan.routed.policy_generation(),
+            is_provisional: said.is_provisional,
             ..stored.with_body(stored.body.clone())
         })
     }
@@ -325,7 +333,6 @@ impl<'a> Judge<'a> {
     fn ask(&self, head: Head, own: &HeaderMap, facts: &Facts) -> Result<Said, Error> {
         let Judge { worker, request, plan, trace, .. } = *self;
         response::ask(worker, request, plan, head.status, own, facts, trace)
-            is_provisional: said.is_provisional,
     }
 
     fn request_facts(&self) -> RequestFacts {
@@ -381,6 +388,16 @@ impl<'a> Judge<'a> {
         }
         Ok(cells.into())
     }
+}
+
+/// What a response varies on: by its upstream's word, and by that of policies.
+fn varying<'f>(own: &'f HeaderMap, said: &Said) -> Cow<'f, HeaderMap> {
+    let Some(changed) = said.changed.as_ref().filter(|_| said.sets_fields) else { return Cow::Borrowed(own) };
+    let mut both = HeaderMap::new();
+    for line in own.get_all(VARY).iter().chain(changed.get_all(VARY)) {
+        both.append(VARY, line.clone());
+    }
+    Cow::Owned(both)
 }
 
 type Tags = Vec<Box<[u8]>>;
