@@ -614,6 +614,9 @@ fn freshen(
     let mut answer = match judge.whole(head, fields.clone()) {
         Ok(judged) => {
             let Judged { mut stored, key, .. } = learnt(worker, request, judged);
+    // A cookie is for the client whose request the 304 answers, and for nobody after it.
+    let cookies =
+        update.contains_key(SET_COOKIE).then(|| cookies(&judge, head, &fields, &update)).transpose()?;
             stored.body = stale.body.clone();
             let stored = Arc::new(stored);
             share(permit, plan, &stored, &key);
@@ -630,14 +633,33 @@ fn freshen(
             Arc::new(judge.for_one(head, fields, why.changed.map(|changed| *changed), stale.body.clone()))
         }
     };
-    // A cookie is for the client whose request the 304 answers, and for nobody after it.
-    if update.contains_key(SET_COOKIE) {
+    if let Some(cookies) = cookies {
         let mut for_client = answer.with_body(answer.body.clone());
-        for cookie in update.get_all(SET_COOKIE) {
-            for_client.fields.append(SET_COOKIE, cookie.clone());
+        for_client.fields.remove(SET_COOKIE);
+        for cookie in cookies {
+            for_client.fields.append(SET_COOKIE, cookie);
         }
         answer = Arc::new(for_client);
     }
     let reused = reused(worker, plan, &answer, Outcome::Validated, permit.why);
     Ok(Delivery::Reused(Reusable { is_stored, ..reused }))
+}
+
+/// The cookies of a 304, as far as policies leave them to the client.
+fn cookies(
+    judge: &Judge<'_>,
+    head: judge::Head,
+    fields: &HeaderMap,
+    update: &HeaderMap,
+) -> Result<Vec<HeaderValue>, Error> {
+    let mut fields = fields.clone();
+    fields.remove(SET_COOKIE);
+    for cookie in update.get_all(SET_COOKIE) {
+        fields.append(SET_COOKIE, cookie.clone());
+    }
+    let NotKept { changed, failed, .. } = judge.passed_on(head, &fields);
+    match failed {
+        Some(error) => Err(*error),
+        None => Ok(changed.as_deref().unwrap_or(&fields).get_all(SET_COOKIE).iter().cloned().collect()),
+    }
 }

@@ -157,6 +157,36 @@ fn a_policy_that_fails_takes_nothing_away_that_is_stored() {
 }
 
 #[test]
+fn a_cookie_that_a_policy_takes_away_does_not_come_with_a_304() {
+    let origin = Origin::start(|seen, answering| {
+        if seen.field("if-none-match").is_some() {
+            return answering.reply(
+                304,
+                &[("etag", "\"1\""), ("set-cookie", "id=1"), ("set-cookie", "b=2")],
+                "",
+            );
+        }
+        answering.reply(200, &[("cache-control", "max-age=10"), ("etag", "\"1\"")], "x")
+    });
+    let removes =
+        json!({ "response": always(json!({ "store": { "fields": { "remove": ["set-cookie"] } } })) });
+    let other = json!({ "response": always(json!({ "store": { "fields": { "set": [["x-a", "b"]] } } })) });
+    for (settings, expected) in [(removes, 0), (other, 2)] {
+        let proxy = Proxy::in_front_of(&origin, &format!("policy = {}", policy(&settings, "")));
+        let get = || proxy.get_with("/a", &[("host", "h")]);
+        get();
+        proxy.clock.advance(Duration::from_secs(11));
+        let validated = get();
+        assert_status(&validated, "larder; fwd=stale; fwd-status=304; stored");
+        let cookies = validated.fields.iter().filter(|(name, _)| name == "set-cookie").count();
+        assert_eq!(cookies, expected, "{validated:?}");
+        // For whoever comes next there is none in any case.
+        let hit = get();
+        assert_eq!((status_of(&hit), hit.field("set-cookie")), (HIT, None));
+    }
+}
+
+#[test]
 fn what_a_policy_says_a_response_varies_on_is_compared() {
     let origin =
         Origin::start(|seen, answering| answering.reply(200, FRESH, seen.field("x-who").unwrap_or("-")));
