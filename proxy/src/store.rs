@@ -31,7 +31,7 @@ use crate::{
     deliver::{Conditions, Delivery, Forwarded},
     error::Error,
     fetch::{self, Fetched, Purpose},
-    invalidations::Validity,
+    invalidations::{Sequence, Validity},
     lookup::Reusable,
     memory::{Stored, StoredBody},
     observe::{Forward, Outcome},
@@ -198,21 +198,25 @@ async fn head(
         Validated::Mismatch => {
             worker.proxy.memory.remove(&plan.key, stale);
             let fetched = fetch::send(worker, request, plan, Purpose::ForStore).await?;
-            return Ok(passed_on(permit, as_policies_have_it(worker, request, plan, permit, fetched)?, None));
+            return Ok(passed_on(
+                permit,
+                as_policies_have_it(worker, request, plan, permit.began(), fetched)?,
+                None,
+            ));
         }
     }
-    Ok(passed_on(permit, as_policies_have_it(worker, request, plan, permit, fetched)?, None))
+    Ok(passed_on(permit, as_policies_have_it(worker, request, plan, permit.began(), fetched)?, None))
 }
 
 /// A response that nobody thinks of keeping.
-fn as_policies_have_it(
+pub fn as_policies_have_it(
     worker: &Worker,
     request: &Request,
     plan: &Plan,
-    permit: &FetchPermit,
+    began: Sequence,
     fetched: Fetched,
 ) -> Result<Fetched, Error> {
-    let judge = Judge::of(worker, request, plan, permit.began());
+    let judge = Judge::of(worker, request, plan, began);
     let not_kept = judge.passed_on(fetched.head(), &fetched.fields);
     with_changes(fetched, not_kept)
 }
@@ -559,7 +563,7 @@ async fn fetch_anew(
     let fetched = fetch::send(worker, request, plan, purpose).await?;
     if fetched.status == StatusCode::NOT_MODIFIED {
         if is_for_client && has_conditions(&request.fields) {
-            let fetched = as_policies_have_it(worker, request, plan, permit, fetched)?;
+            let fetched = as_policies_have_it(worker, request, plan, permit.began(), fetched)?;
             return Ok(End::Answered(passed_on(permit, fetched, None)));
         }
         // Nobody has what it would be the same as.
@@ -610,13 +614,13 @@ fn freshen(
     }
     let head = judge::Head { status: stale.status, ..fetched.head() };
     let judge = Judge::of(worker, request, plan, permit.began());
+    // A cookie is for the client whose request the 304 answers, and for nobody after it.
+    let cookies =
+        update.contains_key(SET_COOKIE).then(|| cookies(&judge, head, &fields, &update)).transpose()?;
     let mut is_stored = true;
     let mut answer = match judge.whole(head, fields.clone()) {
         Ok(judged) => {
             let Judged { mut stored, key, .. } = learnt(worker, request, judged);
-    // A cookie is for the client whose request the 304 answers, and for nobody after it.
-    let cookies =
-        update.contains_key(SET_COOKIE).then(|| cookies(&judge, head, &fields, &update)).transpose()?;
             stored.body = stale.body.clone();
             let stored = Arc::new(stored);
             share(permit, plan, &stored, &key);

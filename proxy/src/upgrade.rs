@@ -27,6 +27,7 @@ use crate::{
     observe::Forward,
     policy::Plan,
     request::Request,
+    store,
     upstream::Tunnel,
     worker::Worker,
 };
@@ -94,8 +95,13 @@ pub async fn ask(
 ) -> Result<Delivery, Error> {
     let tunnels = worker.metrics.tunnels.load(Ordering::Relaxed);
     plan.upstream().admit_one_more_tunnel(tunnels)?;
+    let began = worker.proxy.invalidations.begin_fetch().sequence();
     let mut fetched = fetch::send(worker, request, plan, Purpose::ToSwitch(protocols)).await?;
     let switched_to: Vec<HeaderValue> = fetched.fields.get_all(UPGRADE).iter().cloned().collect();
+    if fetched.status != StatusCode::SWITCHING_PROTOCOLS {
+        // To ask for a switch must not be a way round the policies.
+        fetched = store::as_policies_have_it(worker, request, plan, began, fetched)?;
+    }
     remove_hop_by_hop(&mut fetched.fields);
     remove_internal(&mut fetched.fields);
     let body = match (fetched.body.take_tunnel(), &request.upgrade) {

@@ -210,6 +210,17 @@ fn what_a_policy_says_a_response_varies_on_is_compared() {
 }
 
 #[test]
+fn an_upgrade_that_is_not_granted_is_answered_as_policies_have_it() {
+    let origin = Origin::fixed(200, &[("x-secret", "s")], "no");
+    let removes = json!({ "response": always(json!({ "store": { "fields": { "remove": ["x-secret"] } } })) });
+    let proxy =
+        Proxy::in_front_of(&origin, &format!("upgrade = [\"websocket\"]\npolicy = {}", policy(&removes, "")));
+    let answer = proxy.get_with("/a", &[("connection", "upgrade"), ("upgrade", "websocket")]);
+    assert_eq!((answer.status, answer.text().as_str(), answer.field("x-secret")), (200, "no", None));
+    assert_eq!(origin.seen()[0].field("upgrade"), Some("websocket"));
+}
+
+#[test]
 fn a_policy_that_fails_fails_in_its_phase_as_its_route_says() {
     let trap = always(json!("trap"));
     let about = |phase: &str, what: &Value| json!({ phase: what });
