@@ -260,6 +260,11 @@ impl Invalidations {
         Sequence(sequence)
     }
 
+    /// While this is held, no purge takes its place in the order: what is looked at and what is done then is one.
+    pub fn between_purges(&self) -> MutexGuard<'_, ()> {
+        lock(&self.purging)
+    }
+
     /// What purges have done to a response that is stored under `key`, with these cells, by a fetch that began at `filled`.
     /// Cost while nothing is purged: two loads for each cell, and two more.
     pub fn validity(

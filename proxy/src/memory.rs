@@ -266,11 +266,15 @@ impl Memory {
     }
 
     /// Puts the same response, judged anew, in the place of one; nothing happens if that has left meanwhile. A purge of either
-    /// wins.
+    /// wins, also where the new one no longer has the tag.
     pub fn replace(&self, key: &[u8], old: &Arc<Stored>, new: &Arc<Stored>, invalidations: &Invalidations) {
         let _replacing = self.replacing(key);
         let Some(known) = self.cache.peek(&KeyRef(key)) else { return };
-        if !known.iter().any(|other| Arc::ptr_eq(other, old)) || !new.is_valid(invalidations, key) {
+        // A tag that only the old one has is purged before this, and then nothing is put there; or after it, when there is
+        // nothing left of the tag.
+        let _between = invalidations.between_purges();
+        let is_valid = old.is_valid(invalidations, key) && new.is_valid(invalidations, key);
+        if !is_valid || !known.iter().any(|other| Arc::ptr_eq(other, old)) {
             return;
         }
         let put = |other: &Arc<Stored>| Arc::clone(if Arc::ptr_eq(other, old) { new } else { other });
@@ -315,5 +319,56 @@ impl Memory {
 
     pub fn is_empty(&self) -> bool {
         self.cache.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use caching::{directives::ResponseDirectives, storable::RequestFacts, time::Timestamp};
+    use http::Method;
+
+    use super::*;
+    use crate::invalidations::{Purge, Subject};
+
+    const KEY: &[u8] = b"key";
+
+    fn stored(filled: Sequence, cells: &[Arc<Cell>]) -> Arc<Stored> {
+        let (fields, now) = (HeaderMap::new(), Timestamp::from_s(1));
+        let request = RequestFacts::of(&Method::GET, &fields, false);
+        let directives = ResponseDirectives::of(&fields);
+        let facts = Facts::of(request, StatusCode::OK, &fields, &directives, now, now);
+        Arc::new(Stored {
+            status: StatusCode::OK,
+            fields,
+            internal: None,
+            own: None,
+            body: StoredBody::Whole(Pieces::default()),
+            facts,
+            selecting: SelectingFields::default(),
+            filled,
+            cells: cells.into(),
+            clearance: Clearance::default(),
+            judged_by: 1,
+            is_provisional: false,
+        })
+    }
+
+    #[test]
+    fn what_is_judged_anew_without_a_tag_does_not_outlive_a_purge_of_it() {
+        let (memory, invalidations) = (Memory::new(1 << 20), Arc::new(Invalidations::default()));
+        let filled = invalidations.begin_fetch().sequence();
+        let tag = Subject::Tag(b"t");
+        for is_purged in [false, true] {
+            let old = stored(filled, &[invalidations.cell(tag)]);
+            memory.insert(KEY, Arc::clone(&old), &invalidations);
+            // Found to be valid, judged anew, and then:
+            if is_purged {
+                invalidations.purge(tag, Purge::Hard);
+            }
+            memory.replace(KEY, &old, &stored(filled, &[]), &invalidations);
+            let found = memory.variants(KEY).unwrap();
+            assert_eq!(found[0].is_valid(&invalidations, KEY), !is_purged);
+            memory.remove(KEY, &found[0]);
+        }
     }
 }
