@@ -5,6 +5,7 @@
 //! file and proxy are as they were. Next: `reload.rs`, `live/chain.rs`.
 
 use std::{
+    borrow::Cow,
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use serde::Serialize;
 use crate::{
     config::{Config, PolicyUse},
     live::{Instead, Live, read_component},
-    reload::{ReloadError, Reloaded, Reloader},
+    reload::{ReloadError, Reloaded, Reloader, Turn},
 };
 
 /// Which policy of a configuration is meant.
@@ -59,28 +60,53 @@ pub enum DeployError {
     Write { path: PathBuf, folder: PathBuf, source: io::Error },
     #[error("{}: {source}; nothing was deployed over it yet, so there is nothing to go back to", path.display())]
     NoPrevious { path: PathBuf, source: io::Error },
+    #[error("{}: is what serves already; there is nothing else to go back to", path.display())]
+    SamePrevious { path: PathBuf },
 }
 
 /// Puts `wasm` into the place. Takes as long as compiling does: call it where blocking is allowed.
 pub fn deploy(reloader: &Reloader, place: Place<'_>, wasm: &[u8]) -> Result<Deployed, DeployError> {
-    replace(reloader, place, |_| Ok(wasm.to_owned()))
+    replace(reloader, place, |_| Ok(wasm.into()))
 }
 
 /// Exchanges the component in the place with the one that stood there before it.
 pub fn roll_back(reloader: &Reloader, place: Place<'_>) -> Result<Deployed, DeployError> {
     replace(reloader, place, |file| {
-        let path = previous_of(&real(file));
-        read_component(&path).map_err(|source| DeployError::NoPrevious { path, source })
+        let file = real(file);
+        let path = previous_of(&file);
+        match read_component(&path) {
+            // A deploy that was cut off between its two steps leaves it so.
+            Ok(previous) if read_component(&file).is_ok_and(|file| file == previous) => {
+                Err(DeployError::SamePrevious { path })
+            }
+            Ok(previous) => Ok(Cow::Owned(previous)),
+            Err(source) => Err(DeployError::NoPrevious { path, source }),
+        }
     })
 }
 
-fn replace(
+fn replace<'w>(
     reloader: &Reloader,
     place: Place<'_>,
-    component: impl FnOnce(&Path) -> Result<Vec<u8>, DeployError>,
+    component: impl FnOnce(&Path) -> Result<Cow<'w, [u8]>, DeployError>,
 ) -> Result<Deployed, DeployError> {
     let turn = reloader.turn();
-    let config = reloader.read(&turn)?;
+    let seen = reloader.seen();
+    let replaced = replace_in_turn(reloader, &turn, place, component);
+    if replaced.is_err() {
+        // An edit of the file that was read on the way is still to come to serve.
+        reloader.have_seen(&turn, seen);
+    }
+    replaced
+}
+
+fn replace_in_turn<'w>(
+    reloader: &Reloader,
+    turn: &Turn<'_>,
+    place: Place<'_>,
+    component: impl FnOnce(&Path) -> Result<Cow<'w, [u8]>, DeployError>,
+) -> Result<Deployed, DeployError> {
+    let config = reloader.read(turn)?;
     let (route_at, policy_at) = find(&config, &reloader.proxy().live(), place)?;
     let wanted = |config: &Config| -> Option<PathBuf> {
         let policy = config.policies_of(config.routes.get(route_at)?).nth(policy_at)?;
@@ -88,12 +114,14 @@ fn replace(
     };
     let file = wanted(&config).unwrap_or_default();
     let wasm = component(&file)?;
-    let instead = Instead { files: &same_file(&config, &file), wasm: &wasm };
+    let names = same_file(&config, &file);
+    let instead = Instead { files: &names, wasm: &wasm };
     let prepared = reloader.prepare(config, Some(instead))?;
     let previous = put(&real(&file), &wasm)?;
     // What was written is what is swapped in here.
-    reloader.look_at_what_is_watched();
-    let reloaded = reloader.swap_in(&turn, prepared);
+    reloader.wrote(&names);
+    let reloaded = reloader.swap_in(turn, prepared);
+    reloaded.warn();
     let live = reloader.proxy().live();
     let policy = live.chains[route_at].links[policy_at].live.policy.label().to_string();
     tracing::info!(route.name = place.route, "policy {policy} deployed to {}", file.display());

@@ -47,6 +47,12 @@ struct Print {
 }
 
 /// The right to replace what serves.
+/// What files were looked at, and how they were.
+pub(crate) struct Seen {
+    watched: Vec<PathBuf>,
+    prints: Vec<Option<Print>>,
+}
+
 pub(crate) struct Turn<'r> {
     _held: MutexGuard<'r, ()>,
 }
@@ -73,6 +79,15 @@ pub enum ReloadError {
 }
 
 /// Each on a line of its own.
+impl Reloaded {
+    /// What an operator has to know besides.
+    pub(crate) fn warn(&self) {
+        for text in self.needs_restart.iter().chain(&self.warnings) {
+            tracing::warn!("{text}");
+        }
+    }
+}
+
 pub fn lines<T: ToString>(faults: &[T]) -> String {
     faults.iter().map(T::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -119,11 +134,8 @@ impl Reloader {
     fn note(&self, result: &Result<Reloaded, ReloadError>) {
         match result {
             Ok(reloaded) => {
-                self.lock().failure = None;
                 tracing::info!(generation = reloaded.generation, changes = ?reloaded.changes, "configuration reloaded");
-                for text in reloaded.needs_restart.iter().chain(&reloaded.warnings) {
-                    tracing::warn!("{text}");
-                }
+                reloaded.warn();
             }
             Err(error) => {
                 self.proxy.reload_failures.fetch_add(1, Ordering::Relaxed);
@@ -178,15 +190,38 @@ impl Reloader {
         let new = self.proxy.swap_in(prepared);
         changes.extend(new_components(&old, &new));
         Reloaded { generation: new.generation, changes, needs_restart, warnings }
+        // What the file says now serves, whatever it said before.
+        self.lock().failure = None;
     }
 
     /// From here on only what changes later is a change.
-    pub(crate) fn look_at_what_is_watched(&self) {
+    fn look_at_what_is_watched(&self) {
         let mut last = self.lock();
         last.seen = prints(&last.watched);
     }
 
     fn lock(&self) -> MutexGuard<'_, Last> {
+    /// The same for files that were written here. Of the others, what was changed meanwhile is a change still.
+    pub(crate) fn wrote(&self, files: &[PathBuf]) {
+        let mut last = self.lock();
+        let Last { watched, seen, .. } = &mut *last;
+        for (file, seen) in watched.iter().zip(seen).filter(|(file, _)| files.contains(file)) {
+            *seen = print(file);
+        }
+    }
+
+    /// What has been seen of the files so far, for [`Self::have_seen`].
+    pub(crate) fn seen(&self) -> Seen {
+        let last = self.lock();
+        Seen { watched: last.watched.clone(), prints: last.seen.clone() }
+    }
+
+    /// Goes back to that: what was read since did not come to serve, and whoever edited it waits for it.
+    pub(crate) fn have_seen(&self, _turn: &Turn<'_>, seen: Seen) {
+        let mut last = self.lock();
+        (last.watched, last.seen) = (seen.watched, seen.prints);
+    }
+
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -248,4 +283,74 @@ fn print(file: &Path) -> Option<Print> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = std::fs::metadata(file).ok()?;
     Some(Print { modified: metadata.modified().ok(), size_bytes: metadata.len(), inode: metadata.ino() })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use plugin_host::{Engine, Limits};
+
+    use super::*;
+    use crate::clock::Clock;
+
+    const TEXT: &str = "listen = [\"127.0.0.1:0\"]\n[[upstream]]\nservers = [\"http://127.0.0.1:1\"]\n";
+
+    /// With a configuration in it; gone with its owner.
+    pub(crate) struct Folder(PathBuf);
+
+    impl Folder {
+        pub(crate) fn new() -> Folder {
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let folder = std::env::temp_dir().join(format!("larder-reload-{}-{number}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("larder.toml"), TEXT).unwrap();
+            Folder(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Of a proxy that serves nobody.
+    pub(crate) fn reloader(folder: &Folder) -> Reloader {
+        let file = folder.0.join("larder.toml");
+        let engine = Engine::new(Limits { instances: 2, ..Limits::default() }).unwrap();
+        let proxy = Proxy::new(Config::load(&file).unwrap(), &file, Clock::System, engine).unwrap();
+        Reloader::new(Arc::new(proxy), Some(file))
+    }
+
+    #[test]
+    fn what_is_edited_while_a_component_is_put_to_use_is_a_change_still() {
+        let folder = Folder::new();
+        let (file, component) = (folder.0.join("larder.toml"), folder.0.join("policy.wasm"));
+        let reloader = reloader(&folder);
+        std::fs::write(&component, "one").unwrap();
+        let turn = reloader.turn();
+        let before = reloader.seen();
+        drop(reloader.read(&turn).unwrap());
+        reloader.lock().watched.push(component.clone());
+        reloader.look_at_what_is_watched();
+        let is_changed = || {
+            let last = reloader.lock();
+            prints(&last.watched) != last.seen
+        };
+        std::fs::write(&component, "another").unwrap();
+        assert!(is_changed());
+        reloader.wrote(std::slice::from_ref(&component));
+        assert!(!is_changed());
+        std::fs::write(&file, format!("{TEXT}# edited")).unwrap();
+        std::fs::write(&component, "the third").unwrap();
+        reloader.wrote(&[component]);
+        assert!(is_changed());
+        // Read, but not put to use.
+        drop(reloader.read(&turn).unwrap());
+        assert!(!is_changed());
+        reloader.have_seen(&turn, before);
+        assert!(is_changed());
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use flow_tests::{Origin, Proxy, proxy::config};
+use flow_tests::{Origin, Proxy, proxy::config, wait};
 
 use crate::{HIT, STORED, assert_status, status_of};
 
@@ -171,4 +171,64 @@ fn many_swaps_drop_no_request_and_what_is_stored_stays() {
     });
     assert_status(&proxy.get_with("/0/0", &[("host", "h")]), HIT);
     assert!(origin.count() <= 21, "{} fetches", origin.count());
+}
+
+#[test]
+fn an_edit_of_the_configuration_is_not_lost_over_a_deploy_that_is_refused() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let folder = Folder::with(&built("pass"));
+    let text = with(&origin, &folder.component());
+    let proxy = Proxy::with_config(&text);
+    let generation = proxy.shared.generation();
+    proxy.write_config(&format!("{text}\n[[route]]\nname = \"more\""));
+    let (status, answer) = call(&proxy, "deploy?route=all", b"not wasm");
+    assert_eq!(status, 422, "{answer}");
+    wait::until("the edit to hold", || proxy.shared.generation() > generation);
+    assert_eq!(proxy.shared.live().config.routes.len(), 2);
+}
+
+#[test]
+fn a_deploy_makes_up_for_a_reload_that_failed() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let folder = Folder::with(&built("pass"));
+    let text = with(&origin, &folder.component());
+    let proxy = Proxy::with_config(&text);
+    proxy.write_config("nonsense");
+    assert_eq!(proxy.admin("POST", "/api/reload", "").status, 422);
+    assert_eq!(call(&proxy, "deploy?route=all", &built("answer")).0, 422);
+    proxy.write_config(&text);
+    let (status, answer) = call(&proxy, "deploy?route=all", &built("answer"));
+    assert_eq!(status, 200, "{answer}");
+    let status = proxy.admin("GET", "/api/status", "").text();
+    assert!(status.contains("\"last_reload_failure\": null"), "{status}");
+}
+
+#[test]
+fn where_nothing_can_be_written_nothing_changes() {
+    let (pass, answer) = (built("pass"), built("answer"));
+    let origin = Origin::fixed(200, FRESH, "x");
+    let folder = Folder::with(&pass);
+    let proxy = Proxy::with_config(&with(&origin, &folder.component()));
+    // Whoever runs this may write wherever modes forbid it, but nobody can put a file in the place of a folder.
+    let in_the_way = folder.0.join("policy.wasm.previous");
+    fs::create_dir_all(in_the_way.join("full")).unwrap();
+    let (status, text) = call(&proxy, "deploy?route=all", &answer);
+    assert_eq!(status, 422, "{text}");
+    assert!(text.contains("nothing was changed"), "{text}");
+    assert_status(&proxy.get("/a"), "larder; fwd=bypass; fwd-status=200");
+    assert!(fs::read(folder.component()).unwrap() == pass);
+    let left: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    // As a deploy leaves it that is cut off between its two steps.
+    fs::remove_dir_all(&in_the_way).unwrap();
+    fs::copy(folder.component(), &in_the_way).unwrap();
+    let (status, text) = call(&proxy, "rollback?route=all", b"");
+    assert!(status == 422 && text.contains("nothing else to go back to"), "{status}: {text}");
+    // And it goes on where it can.
+    assert_eq!(call(&proxy, "deploy?route=all", &answer).0, 200);
+    // What was deployed is what serves after a restart.
+    let proxy = Proxy::with_config(&with(&origin, &folder.component()));
+    assert_status(&proxy.get("/a"), "larder; detail=policy");
+    assert_eq!(call(&proxy, "rollback?route=all", b"").0, 200);
+    assert_status(&proxy.get("/a"), "larder; fwd=bypass; fwd-status=200");
 }
