@@ -23,8 +23,9 @@ pub struct Reloader {
     file: Option<PathBuf>,
     /// Held while reloading, so that reloads happen one after the other. Compiling takes long: nobody else waits for it.
     reloading: Mutex<()>,
-    /// Held while a component is received: they are large, and one at a time is enough.
-    pub deploying: tokio::sync::Mutex<()>,
+    /// Held while a component is received and put to use, whether its client stays or not: they are large, and one at a time
+    /// is enough.
+    pub deploying: Arc<tokio::sync::Mutex<()>>,
     /// Held for moments only.
     last: Mutex<Last>,
 }
@@ -46,13 +47,13 @@ struct Print {
     inode: u64,
 }
 
-/// The right to replace what serves.
 /// What files were looked at, and how they were.
 pub(crate) struct Seen {
     watched: Vec<PathBuf>,
     prints: Vec<Option<Print>>,
 }
 
+/// The right to replace what serves.
 pub(crate) struct Turn<'r> {
     _held: MutexGuard<'r, ()>,
 }
@@ -78,7 +79,6 @@ pub enum ReloadError {
     NoFile,
 }
 
-/// Each on a line of its own.
 impl Reloaded {
     /// What an operator has to know besides.
     pub(crate) fn warn(&self) {
@@ -88,6 +88,7 @@ impl Reloaded {
     }
 }
 
+/// Each on a line of its own.
 pub fn lines<T: ToString>(faults: &[T]) -> String {
     faults.iter().map(T::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -189,9 +190,9 @@ impl Reloader {
         let warnings = prepared.config.warnings.clone();
         let new = self.proxy.swap_in(prepared);
         changes.extend(new_components(&old, &new));
-        Reloaded { generation: new.generation, changes, needs_restart, warnings }
         // What the file says now serves, whatever it said before.
         self.lock().failure = None;
+        Reloaded { generation: new.generation, changes, needs_restart, warnings }
     }
 
     /// From here on only what changes later is a change.
@@ -200,7 +201,6 @@ impl Reloader {
         last.seen = prints(&last.watched);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Last> {
     /// The same for files that were written here. Of the others, what was changed meanwhile is a change still.
     pub(crate) fn wrote(&self, files: &[PathBuf]) {
         let mut last = self.lock();
@@ -222,6 +222,7 @@ impl Reloader {
         (last.watched, last.seen) = (seen.watched, seen.prints);
     }
 
+    fn lock(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -232,3 +232,64 @@ fn where_nothing_can_be_written_nothing_changes() {
     assert_eq!(call(&proxy, "rollback?route=all", b"").0, 200);
     assert_status(&proxy.get("/a"), "larder; fwd=bypass; fwd-status=200");
 }
+
+#[test]
+fn many_deploys_and_reloads_at_once_end_with_one_that_was_asked_for() {
+    let (pass, answer) = (built("pass"), built("answer"));
+    let origin = Origin::fixed(200, FRESH, "x");
+    let (one, two) = (Folder::with(&pass), Folder::with(&pass));
+    let text = format!(
+        "[[route]]\nname = \"one\"\nmatch = {{ path = \"/one\" }}\npolicy = {{ component = \"{}\" }}\n\
+         [[route]]\nname = \"two\"\npolicy = {{ component = \"{}\" }}",
+        one.component().display(),
+        two.component().display()
+    );
+    let proxy = Proxy::with_config(&config(&origin, &text));
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (proxy, answer) = (&proxy, &answer);
+            let route = if number % 2 == 0 { "one" } else { "two" };
+            scope.spawn(move || {
+                for edition_number in 0..5 {
+                    let component = edition(answer, number * 5 + edition_number);
+                    let (status, text) = call(proxy, &format!("deploy?route={route}"), &component);
+                    // One at a time: who comes second is told to come again.
+                    assert!(status == 200 || status == 503, "{status}: {text}");
+                    let (status, text) = call(proxy, &format!("rollback?route={route}"), b"");
+                    assert!(status == 200 || text.contains("to go back to"), "{status}: {text}");
+                    assert_eq!(proxy.admin("POST", "/api/reload", "").status, 200);
+                }
+            });
+        }
+    });
+    for (folder, target) in [(&one, "/one"), (&two, "/two")] {
+        // What is on the disk is what serves.
+        let on_disk = fs::read(folder.component()).unwrap();
+        let expected =
+            if on_disk == pass { "larder; fwd=bypass; fwd-status=200" } else { "larder; detail=policy" };
+        assert_status(&proxy.get(target), expected);
+        for file in fs::read_dir(&folder.0).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            assert!(["policy.wasm", "policy.wasm.previous"].contains(&&*name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn one_component_is_received_at_a_time() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let folder = Folder::with(&built("pass"));
+    let proxy = Proxy::with_config(&with(&origin, &folder.component()));
+    let mut slow = rig::http::Client::connect(proxy.admin).expect("the admin listener takes connections");
+    let head = "POST /api/policy/deploy?route=all HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n\
+                content-length: 67108864\r\n\r\n";
+    slow.send(head.as_bytes()).unwrap();
+    // It is being read.
+    assert_eq!(slow.head().unwrap().status, 100);
+    let mut client = rig::http::Client::connect(proxy.admin).unwrap();
+    let refused = client.call("POST", "/api/policy/deploy?route=all", &[], &built("answer")).unwrap();
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("1")), "{}", refused.text());
+    assert_eq!(proxy.admin("GET", "/healthz", "").status, 200);
+    drop(slow);
+    wait::until("the place to be free", || call(&proxy, "deploy?route=all", &built("answer")).0 == 200);
+}

@@ -2,9 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::Incoming;
 use serde::Serialize;
+use tokio::sync::OwnedMutexGuard;
 
 use super::{Refused, bad, collect};
 use crate::{
@@ -81,12 +83,27 @@ pub(super) async fn deploy(
     body: Incoming,
 ) -> Result<Deployed, Refused> {
     let wanted = Wanted::of(query)?;
-    let Ok(_one_at_a_time) = reloader.deploying.try_lock() else {
-        return Err((StatusCode::CONFLICT, "another component is being deployed; try again\n".to_owned()));
+    let Ok(one_at_a_time) = Arc::clone(&reloader.deploying).try_lock_owned() else {
+        let why = "another component is being deployed; try again\n".to_owned();
+        return Err((StatusCode::SERVICE_UNAVAILABLE, why));
     };
     let limit_bytes = usize::try_from(MAX_COMPONENT_BYTES).unwrap_or(usize::MAX);
     let wasm = collect(body, limit_bytes, COMPONENT_TIMEOUT).await?;
-    apart(reloader, move |reloader| deploy::deploy(reloader, wanted.place(), &wasm)).await
+    put_to_use(reloader, one_at_a_time, wanted, wasm).await
+}
+
+async fn put_to_use(
+    reloader: &Arc<Reloader>,
+    one_at_a_time: OwnedMutexGuard<()>,
+    wanted: Wanted,
+    wasm: Bytes,
+) -> Result<Deployed, Refused> {
+    let replace = move |reloader: &Reloader| {
+        // A client that goes away leaves this to its end, and the next one has to wait for it.
+        let _one_at_a_time = one_at_a_time;
+        deploy::deploy(reloader, wanted.place(), &wasm)
+    };
+    apart(reloader, replace).await
 }
 
 pub(super) async fn roll_back(reloader: &Arc<Reloader>, query: Option<&str>) -> Result<Deployed, Refused> {
@@ -134,5 +151,32 @@ impl Wanted {
 
     fn place(&self) -> Place<'_> {
         Place { route: &self.route, name: self.name.as_deref() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use super::*;
+    use crate::reload::tests::{Folder, reloader};
+
+    #[tokio::test]
+    async fn a_component_keeps_its_place_when_its_client_is_gone() {
+        let folder = Folder::new();
+        let reloader = Arc::new(reloader(&folder));
+        // A reload is under way, so that this one cannot come to its end.
+        let turn = reloader.turn();
+        let place = Arc::clone(&reloader.deploying).try_lock_owned().unwrap();
+        let wanted = Wanted::of(Some("route=all")).unwrap();
+        let mut deploying = Box::pin(put_to_use(&reloader, place, wanted, Bytes::from_static(b"\0asm")));
+        let is_over =
+            std::future::poll_fn(|context| Poll::Ready(deploying.as_mut().poll(context).is_ready()));
+        assert!(!is_over.await);
+        drop(deploying);
+        assert!(reloader.deploying.try_lock().is_err());
+        drop(turn);
+        let free = tokio::time::timeout(Duration::from_secs(30), reloader.deploying.lock()).await;
+        assert!(free.is_ok());
     }
 }
