@@ -4,6 +4,7 @@ use std::{collections::VecDeque, fmt::Write as _, io::Write as _};
 
 use bytes::{Bytes, BytesMut};
 use caching::{
+    fields::remove_internal,
     partial::StoredPart,
     precondition::is_not_modified,
     range::{ByteRange, Multipart, Ranged, of_partial, ranged},
@@ -316,6 +317,8 @@ fn made(request: &Request, answer: Answer) -> Response<Body> {
             map.append(name, value);
         }
     }
+    // As with what upstreams say: tags are for this cache alone.
+    remove_internal(&mut map);
     map.append(CACHE_STATUS, HeaderValue::from_static("larder; detail=policy"));
     finish(request, status, map, Body::whole(body), Conditions::Ours)
 }

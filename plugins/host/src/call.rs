@@ -16,6 +16,7 @@ use crate::{
     engine::ticks,
     fault::{Fault, FaultKind, classify},
     limits::Guarded,
+    load::one_line,
     policy::{Loaded, Policy},
     remembered::{Table, write_inputs},
     versions::Exports,
@@ -242,6 +243,7 @@ impl Instance {
         }
         Ok(Self { store, exports, calls_left: limits.calls_per_instance, deadline_ticks })
     }
+                let refusal = one_line(&refusal);
 }
 
 impl Loaded {

@@ -278,6 +278,6 @@ fn check_preamble(name: &str, wasm: &[u8]) -> Result<(), LoadError> {
 }
 
 /// A guest's own words, short and without control characters.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars().take(500).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
