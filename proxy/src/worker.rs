@@ -65,6 +65,9 @@ impl Worker {
     pub fn view(&self) -> Rc<View> {
         if self.view.borrow().live.generation != self.proxy.generation() {
             let view = View::of(self.proxy.live(), &self.metrics, &self.pools);
+            // What it no longer has must not hold its memory until another policy comes.
+            let links = view.live.chains.iter().flat_map(|chain| &chain.links);
+            self.instances.borrow_mut().keep_only(links.map(|link| &link.live.policy));
             self.view.replace(Rc::new(view));
         }
         Rc::clone(&self.view.borrow())

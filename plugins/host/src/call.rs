@@ -198,6 +198,13 @@ impl Instances {
         outcome
     }
 
+    /// Gives up what belongs to any other policy than these. One that is called all the same gets a new instance.
+    pub fn keep_only<'p>(&mut self, policies: impl Iterator<Item = &'p Policy> + Clone) {
+        let is_one =
+            |of_policy: &OfPolicy| policies.clone().any(|policy| policy.loaded.id == of_policy.policy_id);
+        self.sorted.retain(is_one);
+    }
+
     /// Where what belongs to a policy is.
     fn of(&mut self, policy: &Policy) -> usize {
         let id = policy.loaded.id;
@@ -236,6 +243,7 @@ impl Instance {
             // The same inputs as at load: the same code with the same settings and nothing else to go by.
             Ok(Ok(_)) => (),
             Ok(Err(refusal)) => {
+                let refusal = one_line(&refusal);
                 let detail = format!("it took these settings when it was loaded, and now says: {refusal}");
                 return Err(loaded.fault(FaultKind::Refused, detail));
             }
@@ -243,7 +251,6 @@ impl Instance {
         }
         Ok(Self { store, exports, calls_left: limits.calls_per_instance, deadline_ticks })
     }
-                let refusal = one_line(&refusal);
 }
 
 impl Loaded {

@@ -18,6 +18,21 @@ fn an_instance_is_replaced_after_its_calls_and_takes_all_it_knew_with_it() {
 }
 
 #[test]
+fn what_is_given_up_leaves_its_room_to_others() {
+    let engine = engine_with(Limits { instances: 1, ..limits() });
+    let (one, other) = (loaded(&engine, "remembers"), loaded(&engine, "pass"));
+    let mut instances = Instances::new();
+    assert_eq!(decided(instances.call_on_request(&one, &[Some("a")])), look_up(&["a"], &[]));
+    instances.keep_only([&one, &other].into_iter());
+    assert_fault(instances.call_on_request(&other, &[]), FaultKind::Memory, "maximum");
+    instances.keep_only(std::iter::once(&other));
+    decided(instances.call_on_request(&other, &[]));
+    instances.keep_only(std::iter::empty());
+    // Who still goes by it is served, by one that knows nothing.
+    assert_eq!(decided(instances.call_on_request(&one, &[Some("b")])), look_up(&["b"], &[]));
+}
+
+#[test]
 fn what_was_decided_for_equal_inputs_is_not_asked_again() {
     let policy = loaded(engine(), "trap-on-third-call");
     let mut instances = Instances::new();
