@@ -291,6 +291,56 @@ fn one_who_looks_does_not_bring_a_policy_back() {
 }
 
 #[test]
+fn a_chosen_upstream_that_dies_takes_nothing_else_with_it() {
+    let (app, canary) = (Origin::fixed(200, FRESH, "app"), Origin::fixed(200, FRESH, "canary"));
+    let chooses = json!({ "reads": { "fields": ["x-to"] }, "request": [
+        { "if": { "0": "none" }, "then": { "look_up": {} } },
+        { "then": { "look_up": { "forward": { "upstream": "{0}" } } } },
+    ] });
+    let text = format!(
+        "[[upstream]]\nname = \"canary\"\nservers = [\"{}\"]\n[[route]]\nname = \"all\"\nupstream = \"app\"\n\
+         upstreams = [\"canary\"]\ncache = {{ stale_if_error = \"1h\" }}\npolicy = {}\n",
+        canary.url(),
+        policy(&chooses, "")
+    );
+    let proxy = Proxy::with_config(&config(&app, &text));
+    let get = |to: &str, target: &str| proxy.get_with(target, &[("x-to", to), ("host", "h")]);
+    assert_eq!((get("canary", "/a").text(), get("none", "/a").text()), ("canary".into(), "app".into()));
+    canary.stop();
+    assert_eq!((status_of(&get("canary", "/a")), get("canary", "/b").status), (HIT, 502));
+    proxy.clock.advance(Duration::from_secs(61));
+    // What it gave before stands in; what the other gives does not.
+    let stale = get("canary", "/a");
+    assert_eq!((stale.status, stale.text().as_str()), (200, "canary"));
+    assert_eq!(stale.field("cache-status"), Some("larder; hit; ttl=-1; detail=stale-if-error"));
+    assert_eq!((get("none", "/a").text().as_str(), get("none", "/b").status), ("app", 200));
+    assert_eq!(get("canary", "/b").status, 502);
+}
+
+#[test]
+fn what_several_say_together_has_a_bound() {
+    let origin = Origin::fixed(200, FRESH, "x");
+    let tags = |from: usize| {
+        let tags: Vec<_> = (from..from + 60).map(|number| format!("t{number}")).collect();
+        json!({ "response": always(json!({ "store": { "tags": tags } })) })
+    };
+    let parts = || {
+        let parts = vec!["x".repeat(1024); 16];
+        json!({ "request": always(json!({ "look_up": { "key_parts": parts } })) })
+    };
+    let many: Vec<Value> = (0..5).map(|number| tags(number * 60)).collect();
+    let proxy = Proxy::in_front_of(&origin, &policies(&many));
+    for _ in 0..2 {
+        let answer = proxy.get("/a");
+        assert!(status_of(&answer).ends_with("; detail=tags"), "{answer:?}");
+    }
+    let proxy = Proxy::in_front_of(&origin, &policies(&[parts(), parts(), parts()]));
+    assert_status(&proxy.get("/a"), "larder; fwd=bypass; fwd-status=200");
+    let metrics = proxy.admin("GET", "/metrics", "").text();
+    assert!(metrics.contains("kind=\"refused\"} 1"), "{metrics}");
+}
+
+#[test]
 fn an_answer_of_a_policy_is_framed_by_the_proxy_whatever_it_is() {
     let origin = Origin::fixed(200, FRESH, "upstream");
     let settings = json!({ "reads": { "path": true }, "request": [
@@ -349,4 +399,51 @@ fn an_answer_of_a_policy_is_framed_by_the_proxy_whatever_it_is() {
     let rest = String::from_utf8_lossy(&client.rest().unwrap()).into_owned();
     assert!(!rest.contains("upstream") && rest.matches("HTTP/1.1 ").count() <= 1, "{rest}");
     assert_eq!(origin.count(), count);
+}
+
+#[test]
+fn followers_get_what_policies_made_of_it_and_nobody_what_is_for_one() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen, answering| {
+        held.wait()?;
+        answering.reply(200, FRESH, seen.field("x-who").unwrap_or("-"))
+    });
+    // Who it is for is in the key of the one, and a reason not to store it of the other.
+    let settings = json!({ "reads": { "fields": ["x-who", "x-private"] },
+        "request": always(json!({ "look_up": { "key_parts": ["{0}"] } })),
+        "response": [
+            { "if": { "1": "yes" }, "then": { "do_not_store": { "fields": { "set": [["set-cookie", "for={0}"], ["x-for", "{0}"]] } } } },
+            { "then": { "store": { "fields": { "set": [["x-for", "{0}"]] } } } },
+        ] });
+    let proxy = Proxy::in_front_of(&origin, &format!("policy = {}", policy(&settings, "")));
+    let get = |who: &str, private: &str| {
+        proxy.get_with("/a", &[("x-who", who), ("x-private", private), ("host", "h")])
+    };
+    std::thread::scope(|scope| {
+        let get = &get;
+        let all: Vec<_> = ["a", "b"]
+            .into_iter()
+            .flat_map(|who| (0..4).map(move |_| (who, scope.spawn(move || get(who, "no")))))
+            .collect();
+        origin.wait_for(2);
+        wait::until("the others to wait", || proxy.shared.fills.waiting() == 6);
+        gate.open();
+        for (who, answer) in all {
+            let answer = answer.join().unwrap();
+            assert_eq!((answer.text().as_str(), answer.field("x-for")), (who, Some(who)));
+        }
+        assert_eq!(origin.count(), 2);
+    });
+    proxy.admin("POST", "/api/purge", "{\"all\": true}");
+    std::thread::scope(|scope| {
+        let get = &get;
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(move || get("c", "yes"))).collect();
+        for answer in all {
+            let answer = answer.join().unwrap();
+            assert!(!status_of(&answer).contains("stored") && !status_of(&answer).contains("collapsed"));
+            assert_eq!(answer.field("set-cookie"), Some("for=c"));
+        }
+    });
+    assert_eq!(origin.count(), 6);
 }

@@ -67,7 +67,7 @@ fn read_rest(client: &mut Client, from: usize) {
 }
 
 /// In KiB: `VmRSS`, or `VmHWM` for the most there ever was.
-fn memory_kib(process: &Process, name: &str) -> usize {
+pub(crate) fn memory_kib(process: &Process, name: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()

@@ -5,6 +5,7 @@
 mod crowd;
 mod docs;
 mod explain;
+mod hostile;
 mod policies;
 
 use std::{
