@@ -180,7 +180,7 @@ fn put_guests(built: &Path, folder: &Path, round: u8) {
     }
 }
 
-fn call(address: SocketAddr, method: &str, target: &str, fields: &[(&str, &str)]) -> Response {
+pub(crate) fn call(address: SocketAddr, method: &str, target: &str, fields: &[(&str, &str)]) -> Response {
     Client::connect(address).unwrap().call(method, target, fields, b"").unwrap()
 }
 
@@ -214,7 +214,7 @@ fn all_answers(address: SocketAddr, round: u8, guest: &str, field: &str, told: &
 }
 
 /// Answers every request with the same storable response.
-fn upstream() -> SocketAddr {
+pub(crate) fn upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {

@@ -7,6 +7,7 @@ mod docs;
 mod explain;
 mod hostile;
 mod policies;
+mod secrets;
 
 use std::{
     path::PathBuf,
