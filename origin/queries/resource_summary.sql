@@ -2,6 +2,7 @@
 -- summary: One resource with its latest version and its creator
 -- param public_id: path text
 -- rows: one
+-- if_match: version
 -- read: replica; max_lag: 5s
 -- tags: resource:{id} resource:{public_id} user:{creator_id}
 -- cache: max-age=30, s-maxage=1800, stale-while-revalidate=60
@@ -24,6 +25,7 @@ SELECT json_build_object(
                'name', u.name,
                'handle', u.handle) END) AS body,
        r.id,
+       r.version,
        r.created_by_id AS creator_id
 FROM resources r
 LEFT JOIN resource_versions v ON v.root_id = r.id AND v.is_latest

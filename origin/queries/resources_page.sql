@@ -6,7 +6,7 @@
 -- rows: cursor
 -- read: replica; max_lag: 5s
 -- tags: resources resource:{id} user:{creator_id}
--- cache: max-age=5, s-maxage=60, stale-while-revalidate=30
+-- cache: max-age=5, s-maxage=300, stale-while-revalidate=30
 -- index: resource_page resource_page_by_type resource_page_by_team resource_version_latest
 
 -- The page is found first, in an index that has its order, and only its rows are joined. The limit inside is a constant: the
@@ -39,9 +39,12 @@ FROM (
       AND r.resource_type = :type                                                               -- when type
       AND r.team_id = (SELECT t.id FROM teams t WHERE t.public_id = :team AND NOT t.is_private) -- when team
       AND (r.created_at, r.id) < (:after_created_at, :after_id)                                 -- when cursor
-    ORDER BY r.created_at DESC, r.id DESC
+      AND (r.created_at, r.id) > (:before_created_at, :before_id)                               -- when before
+    ORDER BY r.created_at DESC, r.id DESC                                                       -- unless before
+    ORDER BY r.created_at, r.id                                                                 -- when before
     LIMIT :max_limit) r
 LEFT JOIN resource_versions v ON v.root_id = r.id AND v.is_latest
 LEFT JOIN users u ON u.id = r.created_by_id AND NOT u.is_private
-ORDER BY r.created_at DESC, r.id DESC
+ORDER BY r.created_at DESC, r.id DESC -- unless before
+ORDER BY r.created_at, r.id           -- when before
 LIMIT :limit

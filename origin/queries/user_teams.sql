@@ -3,8 +3,8 @@
 -- param public_id: path text
 -- rows: one
 -- read: replica; max_lag: 5s
--- tags: user:{id} user:{public_id} user-teams:{id}
--- cache: max-age=30, s-maxage=600, stale-while-revalidate=60
+-- tags: user:{id} user:{public_id} user:{public_id}:teams
+-- cache: max-age=30, s-maxage=1800, stale-while-revalidate=60
 -- index: user_public_id_key member_by_user
 
 SELECT json_build_object(

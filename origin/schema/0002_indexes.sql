@@ -85,6 +85,12 @@ CREATE INDEX run_active_by_status ON runs (status, created_at DESC, id DESC) WHE
 -- "lately" (42P17: now() is not immutable); a range at the top of the index can.
 CREATE INDEX run_failed ON runs (created_at DESC, id DESC) WHERE status = 'Failed';
 
+-- GET /counts: count(*) WHERE status = 'Completed', WHERE NOT is_bot, WHERE NOT is_private. Each holds what is counted and
+-- nothing else, so that the table is not read.
+CREATE INDEX run_completed ON runs (id) WHERE status = 'Completed';
+CREATE INDEX user_person ON users (id) WHERE NOT is_bot;
+CREATE INDEX team_public ON teams (id) WHERE NOT is_private;
+
 -- Chats ---------------------------------------------------------------------------------------------------------------
 
 -- WHERE team_id = $1 ORDER BY created_at DESC, id DESC: the chats of a team.

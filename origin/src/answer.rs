@@ -16,13 +16,22 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
 use crate::catalogue::prepare;
-use crate::catalogue::prepare::{BodyColumns, Layout};
+use crate::catalogue::prepare::Layout;
 use crate::catalogue::tags::{MAX_TAG_BYTES, push_escaped};
 use crate::catalogue::{Endpoint, Piece, Rows, TagTemplate};
-use crate::cursor::{self, Key};
+use crate::cursor::Key;
 use crate::database::Answered;
 use crate::error::Error;
 use crate::params::Given;
+
+mod members;
+mod page;
+mod rows;
+mod value;
+
+#[allow(unused_imports, reason = "for writes")]
+pub(crate) use page::{Body, body};
+pub(crate) use value::is_known as can_write;
 
 pub(crate) const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("larder-served-by");
@@ -40,15 +49,17 @@ pub(crate) fn response(
     request_fields: &HeaderMap,
     key: &Key,
 ) -> Result<Response<Full<Bytes>>, Error> {
-    let (rows, body) = body(endpoint, layout, given, &answered.rows, key)?;
-    let etag = etag(&body);
+    let Body { rows, bytes } = body(endpoint, layout, given, &answered.rows, key)?;
+    let version = rows.first().zip(layout.version).and_then(|(row, _)| version_of(endpoint, row));
+    let etag = etag(version.as_deref(), &bytes);
+    let body = Bytes::from(bytes);
     let is_known = request_fields.get_all(IF_NONE_MATCH).iter().any(|field| names(field, &etag));
     let mut response = Response::new(Full::new(if is_known { Bytes::new() } else { body }));
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let fields = response.headers_mut();
-    match tags(endpoint, given, rows) {
+    match tags(endpoint, given, &rows) {
         Some(tags) => {
             fields.insert(CACHE_CONTROL, endpoint.cache.clone());
             if let Some(tags) = HeaderValue::from_str(&tags).ok().filter(|tags| !tags.is_empty()) {
@@ -71,85 +82,8 @@ pub(crate) fn response(
     Ok(response)
 }
 
-/// The rows that are in the answer, and its body.
-fn body<'r>(
-    endpoint: &Endpoint,
-    layout: &Layout,
-    given: &Given,
-    rows: &'r [Row],
-    key: &Key,
-) -> Result<(&'r [Row], Bytes), Error> {
-    match endpoint.rows {
-        Rows::One => {
-            let row = rows.first().ok_or(Error::NoRow)?;
-            Ok((rows.get(..1).unwrap_or_default(), Bytes::copy_from_slice(json(row, layout)?)))
-        }
-        Rows::Many => {
-            let mut body = Vec::with_capacity(rows.iter().map(Row::raw_size_bytes).sum());
-            list(rows, layout, &mut body)?;
-            Ok((rows, body.into()))
-        }
-        Rows::Cursor { .. } => {
-            let limit = endpoint.limit(given).ok_or(Error::Endpoint("the page has no limit"))?;
-            let page = rows.get(..limit).unwrap_or(rows);
-            let next = match page.last().filter(|_| rows.len() > limit) {
-                Some(last) => Some(cursor_of(endpoint, layout, given, last, key)?),
-                None => None,
-            };
-            let mut body = Vec::with_capacity(page.iter().map(Row::raw_size_bytes).sum::<usize>() + 256);
-            body.extend_from_slice(b"{\"items\":");
-            list(page, layout, &mut body)?;
-            // base64url needs no escaping.
-            let end = match next {
-                Some(next) => format!(",\"nextCursor\":\"{next}\",\"hasNextPage\":true}}"),
-                None => ",\"nextCursor\":null,\"hasNextPage\":false}".to_owned(),
-            };
-            body.extend_from_slice(end.as_bytes());
-            Ok((page, body.into()))
-        }
-        Rows::Page { .. } => Err(Error::Endpoint("offset pages are not served")),
-        Rows::Exec => Ok((&[], Bytes::new())),
-    }
-}
-
-fn list(rows: &[Row], layout: &Layout, body: &mut Vec<u8>) -> Result<(), Error> {
-    body.push(b'[');
-    for (index, row) in rows.iter().enumerate() {
-        if index > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(json(row, layout)?);
-    }
-    body.push(b']');
-    Ok(())
-}
-
-fn json<'r>(row: &'r Row, layout: &Layout) -> Result<&'r [u8], Error> {
-    match &layout.body {
-        BodyColumns::Json(column) => raw(row, *column).ok_or(Error::Endpoint("column `body` is NULL")),
-        BodyColumns::Columns(_) | BodyColumns::Nothing => Err(Error::Endpoint("columns are not written")),
-    }
-}
-
-/// Whether a column can be a member that the worker writes.
-pub(crate) fn can_encode(_: &Type) -> bool {
-    true
-}
-
-fn cursor_of(
-    endpoint: &Endpoint,
-    layout: &Layout,
-    given: &Given,
-    row: &Row,
-    key: &Key,
-) -> Result<String, Error> {
-    let values: Option<Vec<&[u8]>> = layout.cursor.iter().map(|column| raw(row, *column)).collect();
-    let values = values.ok_or(Error::Endpoint("a column of the cursor is NULL"))?;
-    cursor::encode(key, endpoint, given, &values).ok_or(Error::Endpoint("the cursor is too long"))
-}
-
 /// The value of `Cache-Tag`, or `None` if it would be too long.
-fn tags(endpoint: &Endpoint, given: &Given, rows: &[Row]) -> Option<String> {
+fn tags(endpoint: &Endpoint, given: &Given, rows: &[&Row]) -> Option<String> {
     let mut all = String::new();
     let mut seen: Vec<String> = Vec::new();
     let per_row = |template: &TagTemplate| template.values().any(|name| !endpoint.is_param(name));
@@ -176,7 +110,12 @@ fn tags(endpoint: &Endpoint, given: &Given, rows: &[Row]) -> Option<String> {
 }
 
 /// `None` if one of the values is absent.
-fn render(template: &TagTemplate, endpoint: &Endpoint, given: &Given, row: Option<&Row>) -> Option<String> {
+pub(crate) fn render(
+    template: &TagTemplate,
+    endpoint: &Endpoint,
+    given: &Given,
+    row: Option<&Row>,
+) -> Option<String> {
     let mut tag = String::new();
     for piece in &template.pieces {
         match piece {
@@ -210,11 +149,35 @@ fn push_column(row: &Row, name: &str, tag: &mut String) -> Option<()> {
     Some(())
 }
 
+/// The row's version, where the endpoint has one that fits into an ETag.
+pub(crate) fn version_of(endpoint: &Endpoint, row: &Row) -> Option<String> {
+    if endpoint.rows != Rows::One {
+        return None;
+    }
+    let (name, _) = endpoint.version.as_ref()?;
+    let mut version = String::new();
+    push_column(row, name, &mut version)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':' | b'%');
+    version.bytes().all(is_plain).then_some(version)
+}
+
+/// The version that an `If-Match` names, if it names one ETag of ours: what is in front of the hash.
+#[allow(dead_code, reason = "for writes")]
+pub(crate) fn version_in(if_match: &HeaderValue) -> Option<&str> {
+    let tag = if_match.to_str().ok()?.trim().strip_prefix('"')?.strip_suffix('"')?;
+    tag.split_once('.').map(|(version, _)| version).filter(|version| !version.is_empty())
+}
+
 /// A strong validator: the body itself, hashed. SHA-256, cut to 128 bits: what is in a row is often chosen by users, and none of
 /// them can make two bodies that a cache takes for one. All workers and servers agree on it without a shared secret.
-fn etag(body: &[u8]) -> String {
+/// The version in front is for `If-Match`: it is the same for all representations of the row, where the hash is not.
+pub(crate) fn etag(version: Option<&str>, body: &[u8]) -> String {
     let hash = Sha256::digest(body);
-    format!("\"{}\"", URL_SAFE_NO_PAD.encode(hash.get(..16).unwrap_or_default()))
+    let hash = URL_SAFE_NO_PAD.encode(hash.get(..16).unwrap_or_default());
+    match version {
+        Some(version) => format!("\"{version}.{hash}\""),
+        None => format!("\"{hash}\""),
+    }
 }
 
 /// Weak comparison, as `If-None-Match` wants it.
@@ -244,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_known_etag_is_recognized_in_every_spelling() {
-        let etag = etag(b"{}");
+        let etag = etag(Some("7"), b"{}");
         for (field, is_known) in [
             (etag.clone(), true),
             (format!("W/{etag}"), true),
@@ -255,6 +218,16 @@ mod tests {
             (String::new(), false),
         ] {
             assert_eq!(names(&HeaderValue::from_str(&field).unwrap(), &etag), is_known, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_found_again_in_the_etag_made_of_it() {
+        let field = |text: &str| HeaderValue::from_str(text).unwrap();
+        assert_eq!(version_in(&field(&etag(Some("7"), b"{}"))), Some("7"));
+        assert_eq!(version_in(&field(&etag(None, b"{}"))), None);
+        for other in ["*", "\"\"", "\".x\"", "W/\"7.x\"", "7.x", "\"7\""] {
+            assert_eq!(version_in(&field(other)), None, "{other}");
         }
     }
 }

@@ -23,8 +23,9 @@
 //! **Header.** The comment lines at the top, up to the first line that is none; each is `-- key: value`.
 //! - `route` (required): `GET`, `POST`, `PUT`, `PATCH` or `DELETE` and a path; `{name}` takes one segment. GET also answers HEAD.
 //! - `summary`: one line for people.
-//! - `param NAME: SOURCE TYPE [LOW..HIGH] [required | = DEFAULT]`, one line each. The type is checked against the one Postgres
-//!   infers. LOW..HIGH bounds whole numbers, the characters of a text, the elements of an array. Absent without default: NULL.
+//! - `param NAME: SOURCE TYPE [LOW..HIGH] [{A,B}] [required | = DEFAULT]`, one line each. The type is checked against the one
+//!   Postgres infers. LOW..HIGH bounds whole numbers, the characters of a text, the elements of an array; `{A,B}` are the only
+//!   values there are. Absent without default: NULL.
 //!   - `path TYPE`: a variable of the route; always there.
 //!   - `query TYPE`: of the query. `query TYPE[]`: separated by commas or repeated, bound as an array.
 //!   - `body TYPE`: a member of the JSON object that is the body, in camelCase for a NAME in snake_case; not for GET. The type
@@ -67,7 +68,7 @@
 //! round again. Answers: `items`, `nextCursor`, `hasNextPage`, and `previousCursor`, `hasPreviousPage` where there are such lines.
 //!
 //! **Offset pages** (`rows: page`) need `limit` and `page`, both with a range and a default, and use `:limit` (one more, too) and
-//! `:offset`. Column `_total` is the number of all rows. A page without rows must still give one, with NULLs and `_total`:
+//! `:offset`; `:max_limit` is the last row of the deepest page. Column `_total` is the number of all rows. A page without rows must still give one, with NULLs and `_total`:
 //! `FROM (SELECT count(*) ...) t LEFT JOIN (...) p ON true`. With `total: exact MAX`, `:max_total` is a constant, one more than
 //! MAX, to count no further. Answers: `items`, `page`, `limit`, `total`, `totalPages`, `totalIsExact`, `hasNextPage`.
 //!
@@ -98,11 +99,32 @@ pub(crate) use route::{Found, Route, Router};
 pub(crate) use sql::{Bind, Variant};
 pub(crate) use tags::{Piece, TagTemplate};
 
+macro_rules! shipped {
+    ($($name:literal)*) => { &[$(($name, include_str!(concat!("../queries/", $name)))),*] };
+}
+
 /// The files that ship, part of the program: it runs without a folder beside it.
-const SHIPPED: [(&str, &str); 3] = [
-    ("resource_summary.sql", include_str!("../queries/resource_summary.sql")),
-    ("resources_page.sql", include_str!("../queries/resources_page.sql")),
-    ("user_teams.sql", include_str!("../queries/user_teams.sql")),
+const SHIPPED: &[(&str, &str)] = shipped![
+    "chat_messages.sql"
+    "counts.sql"
+    "resource_details.sql"
+    "resource_summary.sql"
+    "resources_batch.sql"
+    "resources_offset.sql"
+    "resources_offset_estimated.sql"
+    "resources_page.sql"
+    "resources_search.sql"
+    "run.sql"
+    "runs_active.sql"
+    "runs_failed.sql"
+    "team_admins.sql"
+    "team_export.sql"
+    "trending.sql"
+    "user.sql"
+    "user_resources.sql"
+    "user_teams.sql"
+    "user_unread.sql"
+    "users_search.sql"
 ];
 
 /// No statement that a person writes comes near this.
@@ -164,6 +186,8 @@ pub(crate) struct Param {
     pub(crate) type_name: String,
     pub(crate) is_array: bool,
     pub(crate) range: Option<(i64, i64)>,
+    /// If not empty, what the value has to be one of.
+    pub(crate) values: Vec<String>,
     pub(crate) absent: Absent,
     pub(crate) position: Position,
 }
@@ -357,6 +381,12 @@ impl Endpoint {
     pub(crate) fn limit(&self, given: &Given) -> Option<usize> {
         let (Rows::Cursor { limit, .. } | Rows::Page { limit, .. }) = self.rows else { return None };
         given.values.get(limit)?.as_ref()?.parse().ok()
+    }
+
+    /// Whether rows are sent while they come.
+    #[allow(dead_code, reason = "comes with streaming")]
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.lane == LaneKind::Slow && self.rows == Rows::Many
     }
 
     /// Whether a name stands for a parameter; else it is a column.

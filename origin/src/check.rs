@@ -51,7 +51,7 @@ pub(crate) async fn run(config: &Config, catalogue: &Catalogue) -> Result<(), Ex
             let endpoints = catalogue.endpoints.len();
             let statements: usize = catalogue.endpoints.iter().map(|endpoint| endpoint.variants.len()).sum();
             for endpoint in &catalogue.endpoints {
-                println!("GET {}\n    {}", endpoint.route.path, endpoint.summary);
+                println!("{} {}\n    {}", endpoint.route.method, endpoint.route.path, endpoint.summary);
             }
             println!(
                 "{}, {} on {}: good",

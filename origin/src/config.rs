@@ -16,8 +16,12 @@
 //!
 //! [schema]
 //! directory = "schema"             # migrations; default: those of the catalogue that ships
+//!
+//! [cursors]
+//! key = "..."                      # what cursors are signed with; default: one of the process's own, lost with it
 //! ```
-//! `DATABASE_URL` and `REPLICA_URLS` (separated by commas) stand in for `primary` and `replicas`, so that secrets need no file.
+//! `DATABASE_URL`, `REPLICA_URLS` (separated by commas) and `LARDER_CURSOR_KEY` stand in for `primary`, `replicas` and `key`, so
+//! that secrets need no file.
 //! All faults are found before any is reported. Read next: `config/section.rs`.
 
 use std::fmt;
@@ -25,6 +29,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -46,6 +51,8 @@ const DEFAULT_CONNECTIONS: usize = 2;
 const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Of the key for cursors: whoever guesses it can make cursors, so nobody shall.
+const MIN_KEY_BYTES: usize = 32;
 const MAX_REPLICAS: usize = 64;
 
 #[derive(Debug, Clone)]
@@ -57,6 +64,29 @@ pub(crate) struct Config {
     pub(crate) queries: Option<PathBuf>,
     /// `None`: the migrations that ship.
     pub(crate) schema: Option<PathBuf>,
+    /// What cursors are signed with. `None`: each process makes its own, so its cursors end with it.
+    pub(crate) cursor_key: Option<Secret>,
+}
+
+/// A text that no log shows.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl FromStr for Secret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() < MIN_KEY_BYTES {
+            return Err(format!("has fewer than {MIN_KEY_BYTES} bytes, so that it could be guessed"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -73,13 +103,18 @@ pub(crate) struct DatabaseConfig {
 pub(crate) struct Environment {
     pub(crate) database_url: Option<String>,
     pub(crate) replica_urls: Option<String>,
+    pub(crate) cursor_key: Option<String>,
 }
 
 impl Environment {
     #[must_use]
     pub(crate) fn of_process() -> Self {
         let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self { database_url: read("DATABASE_URL"), replica_urls: read("REPLICA_URLS") }
+        Self {
+            database_url: read("DATABASE_URL"),
+            replica_urls: read("REPLICA_URLS"),
+            cursor_key: read("LARDER_CURSOR_KEY"),
+        }
     }
 }
 
@@ -148,6 +183,10 @@ fn read(
     };
     let queries = directory("queries", "\"queries\"");
     let schema = directory("schema", "\"schema\"");
+    let cursor_key = match root.get("cursors") {
+        Some(value) => value.section().and_then(|section| cursors(report, section, environment)),
+        None => cursors(report, Section::empty(report, "cursors"), environment),
+    };
     root.finish();
     Some(Config {
         listen: listen?,
@@ -155,7 +194,25 @@ fn read(
         database: database?,
         queries: queries?,
         schema: schema?,
+        cursor_key: cursor_key?,
     })
+}
+
+fn cursors(
+    report: &Report<'_>,
+    mut section: Section<'_>,
+    environment: &Environment,
+) -> Option<Option<Secret>> {
+    let key = match (section.get("key"), &environment.cursor_key) {
+        (Some(value), _) => value.parse("what `openssl rand -hex 32` says").map(Some),
+        (None, Some(key)) => {
+            let parsed = key.parse().map_err(|why| report.fault_of_file(format!("LARDER_CURSOR_KEY: {why}")));
+            parsed.ok().map(Some)
+        }
+        (None, None) => Some(None),
+    };
+    section.finish();
+    key
 }
 
 fn database(

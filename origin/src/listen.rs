@@ -44,7 +44,10 @@ pub(crate) struct Running {
 
 /// Starts all workers; returns when each has tried its servers and listens.
 pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Running> {
-    let cursor_key = Key::random().map_err(io::Error::other)?;
+    let cursor_key = match &config.cursor_key {
+        Some(secret) => Key::new(secret.0.as_bytes()),
+        None => Key::random().map_err(io::Error::other)?,
+    };
     let shared = Arc::new(Shared {
         cursor_key,
         metrics: Metrics::new(&catalogue),

@@ -25,7 +25,7 @@ const MAX_VALUE_BYTES: usize = 2048;
 /// More pairs than any endpoint has parameters, and than any array has elements, are not a query that someone meant.
 const MAX_PAIRS: usize = 1024;
 /// Rows that an offset page may skip: each is read, whoever asks. Further on is for cursors.
-const MAX_OFFSET: i64 = 10_000;
+pub(crate) const MAX_OFFSET: i64 = 10_000;
 
 /// What a request gives an endpoint.
 #[derive(Debug, Default)]
@@ -126,7 +126,7 @@ pub(crate) fn read(endpoint: &Endpoint, captures: &[&str], query: &str, key: &Ke
             (Some(_), _) if param.is_array => (),
             (Some(value), _) => {
                 check_length(value)
-                    .and_then(|()| check(&param.type_name, param.range, value))
+                    .and_then(|()| check(param, value))
                     .map_err(|why| bad(&param.name, why))?;
             }
         }
@@ -165,7 +165,7 @@ fn array(param: &Param, elements: &[String]) -> Result<String, Error> {
     let mut text = String::from("{");
     for (index, element) in elements.iter().enumerate() {
         check_length(element)
-            .and_then(|()| check(&param.type_name, None, element))
+            .and_then(|()| check_value(&param.type_name, None, &param.values, element))
             .map_err(|why| bad(&param.name, format!("has an element that {why}")))?;
         text.push_str(if index > 0 { ",\"" } else { "\"" });
         for c in element.chars() {
@@ -259,8 +259,20 @@ pub(crate) fn bad(parameter: &str, why: impl Into<String>) -> Error {
     Error::BadParameter { parameter: parameter.to_owned(), why: why.into() }
 }
 
-/// Whether a text is a value of a type. Types that are not known here pass: Postgres reads them.
-pub(crate) fn check(type_name: &str, range: Option<(i64, i64)>, text: &str) -> Result<(), String> {
+/// Whether a text is a value of a parameter that is no array. Types that are not known here pass: Postgres reads them.
+pub(crate) fn check(param: &Param, text: &str) -> Result<(), String> {
+    check_value(&param.type_name, param.range, &param.values, text)
+}
+
+fn check_value(
+    type_name: &str,
+    range: Option<(i64, i64)>,
+    values: &[String],
+    text: &str,
+) -> Result<(), String> {
+    if !values.is_empty() && !values.iter().any(|value| value == text) {
+        return Err(format!("is not {}", values.join(" or ")));
+    }
     if text.contains('\0') {
         return Err("has a zero byte, which no text in Postgres can have".to_owned());
     }
@@ -409,14 +421,18 @@ mod tests {
             ("text", "' or 1=1 --", true),
             ("text", "a\0b", false),
         ] {
-            assert_eq!(check(type_name, None, text).is_ok(), is_one, "{type_name} {text:?}");
+            assert_eq!(check_value(type_name, None, &[], text).is_ok(), is_one, "{type_name} {text:?}");
         }
+        let check = |type_name, range, text| check_value(type_name, range, &[], text);
         assert_eq!(check("int8", Some((1, 100)), "0"), Err("is not a whole number from 1 to 100".to_owned()));
         assert!(check_length(&"x".repeat(MAX_VALUE_BYTES + 1)).is_err());
         assert!(check("text", Some((1, 2)), "é€").is_ok());
         assert!(check("text", Some((1, 2)), "").is_err());
         assert!(check("jsonb", None, "{\"a\": [1]}").is_ok());
         assert!(check("json", None, "{a: 1}").is_err());
+        let values = ["new".to_owned(), "old".to_owned()];
+        assert!(check_value("text", None, &values, "old").is_ok());
+        assert_eq!(check_value("text", None, &values, "Old"), Err("is not new or old".to_owned()));
     }
 
     #[test]
@@ -427,6 +443,7 @@ mod tests {
             type_name: "text".to_owned(),
             is_array: true,
             range: Some((1, 3)),
+            values: Vec::new(),
             absent: Absent::Refused,
             position: crate::faults::Position { line: 1, column: 1 },
         };

@@ -15,6 +15,9 @@ use crate::faults::{Faults, Position, suggestion};
 /// A table with fewer rows is read as a whole in a few milliseconds, and often best so.
 const BIG_ROWS: f64 = 10_000.0;
 
+/// With fewer, all indexes of a table cost the same, and which one is used says nothing.
+const FEW_ROWS: f64 = 100.0;
+
 /// What the server has, by name. Of tables the rows, as its statistics have them; of indexes the table.
 #[derive(Debug)]
 pub(crate) struct Sizes {
@@ -129,7 +132,11 @@ pub(crate) async fn judge(
     }
     client.batch_execute("RESET enable_seqscan").await?;
     for (index, position) in unused {
-        let is_small = sizes.indexes.get(index).is_some_and(|table| !sizes.is_big(table));
+        let table = sizes.indexes.get(index);
+        if table.is_some_and(|table| sizes.rows(table) < FEW_ROWS) {
+            continue;
+        }
+        let is_small = table.is_some_and(|table| !sizes.is_big(table));
         if !is_small || !could_be_used.contains(index) {
             let message = match used.as_slice() {
                 [] => format!("no plan of this file uses the index `{index}`: they use none"),

@@ -9,7 +9,7 @@ BEGIN
         run_active_by_status,run_failed,chat_by_team,chat_message_page,chat_message_by_parent,
         chat_message_by_user,chat_participant_by_user,chat_participant_unread,session_active,
         session_by_user,session_by_expiry,user_preferences,resource_config,team_permissions,user_theme,
-        resource_routine_timeout}'::text[] LOOP
+        resource_routine_timeout,run_completed,user_person,team_public}'::text[] LOOP
         ASSERT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(wanted) AND indisvalid), 'no valid index ' || wanted;
     END LOOP;
     -- Deleting a row looks for those that refer to it.

@@ -9,6 +9,7 @@ use super::header::{Header, Reader};
 use super::sql::{self, Bind, Put, Reference, Scan, Variant};
 use super::{Absent, Condition, Endpoint, In, LaneKind, Param, Read, Rows, Source, Total};
 use crate::faults::{Faults, Position, suggestion};
+use crate::params::MAX_OFFSET;
 
 const NOT_STORED: HeaderValue = HeaderValue::from_static("no-store");
 /// The longest page.
@@ -90,6 +91,7 @@ impl Reader<'_> {
         self.route_params(&header);
         self.sources(&header);
         self.reads_and_writes(&header);
+        self.streamed(&header);
         let rows = self.rows_of(&header, &scan);
         let cursor_columns = self.references(&header, &scan);
         let conditions = self.conditions(&header, &scan);
@@ -216,6 +218,20 @@ impl Reader<'_> {
             && let Some(position) = header.place("total")
         {
             self.faults.push(&self.source.path, Some(position), "`total` needs `rows: page`");
+        }
+    }
+
+    /// What is sent before all rows are known is sent without what they say.
+    fn streamed(&mut self, header: &Header) {
+        if header.lane != Some(LaneKind::Slow) || header.rows.is_none_or(|(kind, _)| kind != "many") {
+            return;
+        }
+        for tag in &header.tags {
+            if tag.values().any(|name| !header.params.iter().any(|param| param.name == name)) {
+                let message =
+                    "rows of a slow lane are sent while they come: a tag is made of parameters alone";
+                self.faults.push(&self.source.path, Some(tag.position), message);
+            }
         }
     }
 
@@ -400,8 +416,9 @@ impl Reader<'_> {
     }
 }
 
-/// As with `:limit`, one more than anyone gets.
+/// As with `:limit`, one more than anyone gets; with offsets, all that is in front of it too.
 fn max_limit(rows: Rows, params: &[Param]) -> Option<i64> {
     let (Rows::Cursor { limit, .. } | Rows::Page { limit, .. }) = rows else { return None };
-    params.get(limit).and_then(|param| param.range).map(|(_, high)| high + 1)
+    let before = if matches!(rows, Rows::Page { .. }) { MAX_OFFSET } else { 0 };
+    params.get(limit).and_then(|param| param.range).map(|(_, high)| before + high + 1)
 }

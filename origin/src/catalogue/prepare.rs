@@ -38,10 +38,20 @@ pub(crate) struct Layout {
 pub(crate) enum BodyColumns {
     /// In one column, as Postgres wrote them.
     Json(usize),
-    /// One column each, by the name of its member.
-    Columns(Vec<(usize, String)>),
+    /// One column each.
+    Columns(Vec<Member>),
     /// Nowhere: `rows: exec`.
     Nothing,
+}
+
+/// A column that the worker writes as a member of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) column: usize,
+    pub(crate) name: String,
+    /// `"name":`
+    pub(crate) key: String,
+    pub(crate) kind: Type,
 }
 
 /// Why an endpoint is not prepared.
@@ -155,13 +165,16 @@ impl<'e> Reader<'e> {
         }
         if self.endpoint.body == Body::Columns {
             let columns = self.columns().iter().enumerate();
-            let members: Vec<(usize, String)> = columns
+            let members: Vec<Member> = columns
                 .filter(|(_, column)| !column.name().starts_with('_'))
-                .map(|(index, column)| (index, camel_case(column.name())))
+                .map(|(column, described)| {
+                    let name = camel_case(described.name());
+                    let key = format!("{}:", serde_json::Value::from(name.as_str()));
+                    Member { column, name, key, kind: described.type_().clone() }
+                })
                 .collect();
-            for (index, name) in &members {
-                let kind = self.type_at(*index);
-                if !answer::can_encode(kind) {
+            for Member { name, kind, .. } in &members {
+                if !answer::can_write(kind) {
                     let message = format!(
                         "column `{name}` is {kind}, which `body: columns` cannot write; cast it to text"
                     );

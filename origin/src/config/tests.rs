@@ -2,10 +2,14 @@
 
 use super::*;
 
-const ENVIRONMENT: Environment = Environment { database_url: None, replica_urls: None };
+const ENVIRONMENT: Environment = Environment { database_url: None, replica_urls: None, cursor_key: None };
 
 fn environment(database: &str, replicas: &str) -> Environment {
-    Environment { database_url: Some(database.to_owned()), replica_urls: Some(replicas.to_owned()) }
+    Environment {
+        database_url: Some(database.to_owned()),
+        replica_urls: Some(replicas.to_owned()),
+        cursor_key: None,
+    }
 }
 
 #[track_caller]

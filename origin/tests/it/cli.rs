@@ -43,7 +43,11 @@ fn a_bad_query_file_ends_serve_and_check_with_64() {
         let mut command = origin(&[command, "-c", config.to_str().unwrap()]);
         let said = Said::of(command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"));
         said.expect_code(64);
-        assert!(said.err.contains("bad.sql:2:10: rows `lots` are not one, many or cursor"), "{}", said.err);
+        assert!(
+            said.err.contains("bad.sql:2:10: rows `lots` are not one, many, cursor, page or exec"),
+            "{}",
+            said.err
+        );
     }
 }
 

@@ -192,7 +192,7 @@ fn what_a_request_gets_wrong_is_named() {
     // Parameters of others are none of ours.
     assert_eq!(serving.get("/resources?utm_source=x").status, 200);
     for target in
-        ["/", "/resource", "/resources/", "/resources/a/b", "/users/usr-1", "/-/nothing", "/../etc/passwd"]
+        ["/", "/resource", "/resources/", "/resources/a/b", "/user/usr-1", "/-/nothing", "/../etc/passwd"]
     {
         assert_eq!(serving.get(target).status, 404, "{target}");
     }

@@ -8,5 +8,6 @@ mod migrate;
 mod seed;
 mod check;
 mod endpoints;
+mod reads;
 mod pages;
 mod servers;

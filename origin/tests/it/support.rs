@@ -115,7 +115,7 @@ fn fill(database: &Database) {
 pub(crate) fn origin(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder-origin"));
     command.args(arguments);
-    for name in ["DATABASE_URL", "REPLICA_URLS", "RUST_LOG"] {
+    for name in ["DATABASE_URL", "REPLICA_URLS", "LARDER_CURSOR_KEY", "RUST_LOG"] {
         command.env_remove(name);
     }
     command

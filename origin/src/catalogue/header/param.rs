@@ -60,6 +60,7 @@ impl Reader<'_> {
             type_name: params::type_name(element.unwrap_or(type_word.text)).to_owned(),
             is_array: element.is_some(),
             range: None,
+            values: Vec::new(),
             absent: if matches!(from, In::Path | In::Rows) { Absent::Refused } else { Absent::Null },
             position: self.position(name.offset),
         };
@@ -74,6 +75,13 @@ impl Reader<'_> {
                 (None, "required") if matches!(from, In::Query | In::Body) && default.is_none() => {
                     param.absent = Absent::Refused;
                 }
+                (None, text) if text.starts_with('{') && text.ends_with('}') => {
+                    let values = text.trim_start_matches('{').trim_end_matches('}').split(',');
+                    param.values = values.filter(|value| !value.is_empty()).map(str::to_owned).collect();
+                    if param.values.is_empty() {
+                        self.fault(word.offset, "names no value; write for example `{new,old}`");
+                    }
+                }
                 (Some(_), _) => {
                     self.fault(word.offset, format!("`{}` is not a range such as 1..100", word.text));
                 }
@@ -87,7 +95,7 @@ impl Reader<'_> {
                 self.fault(default.offset, format!("{what} is always there and has no default"));
             } else if param.is_array {
                 self.fault(default.offset, "an array has no default");
-            } else if let Err(why) = params::check(&param.type_name, param.range, default.text) {
+            } else if let Err(why) = params::check(&param, default.text) {
                 self.fault(default.offset, format!("the default of `{}` {why}", param.name));
             } else {
                 param.absent = Absent::Default(default.text.to_owned());

@@ -9,6 +9,8 @@
 -- param text: query text 1..10
 -- param flag: query bool 1..2 = yes
 -- param ids: query int8[] 0..9000 = 5
+-- param state: query text {} = x
+-- param side: query text {left,right} = up
 -- param list: path text[]
 -- param before_it: query bool
 -- param member: body text

@@ -1,0 +1,36 @@
+-- route: GET /chats/{public_id}/messages
+-- summary: What was said in a chat, newest first, in pages
+-- param public_id: path text
+-- param limit: query int8 1..100 = 50
+-- rows: cursor
+-- read: replica; max_lag: 2s
+-- tags: chat:{public_id} chat:{public_id}:messages
+-- cache: max-age=1, s-maxage=60
+-- index: chat_public_id_key chat_message_page
+
+SELECT json_build_object(
+           'publicId', m.public_id,
+           'text', m.text,
+           'createdAt', m.created_at,
+           'updatedAt', m.updated_at,
+           'answerTo', p.public_id,
+           'author', CASE WHEN u.id IS NOT NULL THEN json_build_object(
+               'publicId', u.public_id,
+               'name', u.name,
+               'handle', u.handle) END) AS body,
+       m.created_at,
+       m.id
+FROM (
+    SELECT *
+    FROM chat_messages m
+    WHERE m.chat_id = (SELECT c.id FROM chats c WHERE c.public_id = :public_id AND NOT c.is_private)
+      AND (m.created_at, m.id) < (:after_created_at, :after_id)   -- when cursor
+      AND (m.created_at, m.id) > (:before_created_at, :before_id) -- when before
+    ORDER BY m.created_at DESC, m.id DESC                         -- unless before
+    ORDER BY m.created_at, m.id                                   -- when before
+    LIMIT :max_limit) m
+LEFT JOIN users u ON u.id = m.user_id AND NOT u.is_private
+LEFT JOIN chat_messages p ON p.id = m.parent_id
+ORDER BY m.created_at DESC, m.id DESC -- unless before
+ORDER BY m.created_at, m.id           -- when before
+LIMIT :limit

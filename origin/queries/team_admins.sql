@@ -1,0 +1,29 @@
+-- route: GET /teams/{public_id}/admins
+-- summary: A team with those who administer it, in the order in which they came
+-- param public_id: path text
+-- rows: one
+-- read: replica; max_lag: 5s
+-- tags: team:{id} team:{public_id} team:{public_id}:members
+-- cache: max-age=30, s-maxage=300, stale-while-revalidate=60
+-- index: team_public_id_key member_team_admin
+
+SELECT json_build_object(
+           'publicId', t.public_id,
+           'name', t.name,
+           'handle', t.handle,
+           'admins', COALESCE(a.admins, '[]')) AS body,
+       t.id
+FROM teams t
+LEFT JOIN LATERAL (
+    SELECT json_agg(json_build_object(
+               'publicId', u.public_id,
+               'name', u.name,
+               'handle', u.handle,
+               'memberSince', m.created_at)
+               ORDER BY m.created_at, m.id) AS admins
+    FROM members m
+    JOIN users u ON u.id = m.user_id AND NOT u.is_private
+    WHERE m.team_id = t.id
+      AND m.is_admin) a ON true
+WHERE t.public_id = :public_id
+  AND NOT t.is_private

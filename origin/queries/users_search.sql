@@ -1,0 +1,22 @@
+-- route: GET /users/search
+-- summary: Users whose preferences contain a piece of JSON, in the order in which they came
+-- param preferences: query jsonb required
+-- param limit: query int8 1..100 = 20
+-- rows: many
+-- body: columns
+-- read: replica; max_lag: 60s
+-- tags: users user:{id}
+-- cache: max-age=5, s-maxage=300, stale-while-revalidate=30
+-- index: user_preferences
+
+-- Bounded as the search for resources is. What was searched is not shown.
+SELECT f.public_id, f.name, f.handle, f.id AS _id
+FROM (
+    SELECT u.public_id, u.name, u.handle, u.id
+    FROM users u
+    WHERE u.preferences @> :preferences
+      AND NOT u.is_private
+      AND :preferences NOT IN ('{}', '[]')
+    LIMIT 1000) f
+ORDER BY f.id
+LIMIT :limit

@@ -1,0 +1,6 @@
+-- route: GET /things
+-- rows: many
+-- lane: slow
+-- tags: things thing:{id}
+
+SELECT body, id FROM things
