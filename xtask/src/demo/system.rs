@@ -109,6 +109,63 @@ listen = "127.0.0.1:{admin}"
 name = "origin"
 servers = ["http://127.0.0.1:{origin}"]
 
+# How long each answer is kept and which tags it has, its query file says: lists five minutes, users thirty, what is trending an
+# hour, counts two. The lifetimes here are for answers that do not say; the tags are for purges by what the path names.
+[[route]]
+name = "lists"
+match = {{ path = "/resources" }}
+upstream = "origin"
+tags = ["resources"]
+cache = {{ default_ttl = "5m" }}
+
+[[route]]
+name = "pages"
+match = {{ path = "/resources/pages" }}
+upstream = "origin"
+tags = ["resources"]
+cache = {{ default_ttl = "5m" }}
+
+[[route]]
+name = "search"
+match = {{ path = "/resources/search" }}
+upstream = "origin"
+tags = ["resources"]
+cache = {{ default_ttl = "5m" }}
+
+[[route]]
+name = "batch"
+match = {{ path = "/resources/batch" }}
+upstream = "origin"
+cache = {{ default_ttl = "5m" }}
+
+[[route]]
+name = "trending"
+match = {{ path = "/trending" }}
+upstream = "origin"
+tags = ["trending"]
+cache = {{ default_ttl = "1h" }}
+
+[[route]]
+name = "counts"
+match = {{ path = "/counts" }}
+upstream = "origin"
+tags = ["counts"]
+cache = {{ default_ttl = "2h" }}
+
+[[route]]
+name = "user"
+match = {{ path = "/users/{{id}}" }}
+upstream = "origin"
+tags = ["user:{{id}}"]
+cache = {{ default_ttl = "30m" }}
+
+[[route]]
+name = "user-resources"
+match = {{ path = "/users/{{id}}/resources" }}
+upstream = "origin"
+tags = ["user:{{id}}", "user:{{id}}:resources"]
+cache = {{ default_ttl = "5m" }}
+
 [[route]]
 name = "resource"
 match = {{ path = "/resources/{{id}}", methods = ["GET", "HEAD"] }}
@@ -122,6 +179,7 @@ policy = {{ component = "{component}", settings = {settings} }}
 name = "teams"
 match = {{ path = "/users/{{id}}/teams" }}
 upstream = "origin"
+tags = ["user:{{id}}", "user:{{id}}:teams"]
 policy = {{ component = "policies/mine.wasm" }}
 
 [[route]]
