@@ -250,13 +250,15 @@ pub(crate) enum Lag {
     Bytes(u64),
 }
 
-/// Which connections a statement runs on.
+/// Which connections a statement runs on. Postgres answers a connection in order, so that whoever takes long has one of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum LaneKind {
+    /// Short reads: few connections that requests share, pipelined.
     #[default]
     Fast,
+    /// Long reads, and answers that are streamed: one statement at a time.
     Slow,
-    /// Every endpoint that is not for GET.
+    /// Every endpoint that is not for GET: transactions, one at a time, on whichever server is the primary.
     Write,
 }
 

@@ -118,6 +118,7 @@ async fn ask(
             Ok(_) => findings.plans.extend(judge(&client, endpoint, &sizes).await?),
             Err(NotPrepared::Faults(faults)) => findings.statements.extend(faults),
             Err(NotPrepared::Connection(e)) => return Err(e),
+            Err(NotPrepared::NoSuch) => (),
         }
     }
     Ok(findings)

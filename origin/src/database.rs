@@ -1,40 +1,57 @@
 //! Which server answers, and what happens when it cannot.
 //!
-//! Each worker has a few connections to each server; requests share them, pipelined. A read goes to the replica connection with the
-//! fewest statements in flight; if that server is gone, the same request is answered by the primary at once.
-//! Knows nothing of HTTP. Read next: `database/lane.rs` for the life of one connection.
+//! Each worker has connections of three kinds to each server (`LaneKind`). A read goes to the replica connection with the fewest
+//! statements in flight; if that server is gone, the same request is answered by the primary at once. Writes go to whichever
+//! server is the primary.
+//! Knows nothing of HTTP. Read next: `database/lane.rs` for the life of one connection, `database/queue.rs` for those who wait,
+//! `database/fleet.rs` for which server is what.
+
+#![allow(dead_code, reason = "endpoints that write, and the metrics of lanes, come next")]
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, future};
-use tokio::sync::{Notify, TryAcquireError};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 
+use crate::catalogue::prepare::{NotPrepared, Prepared};
 use crate::catalogue::{Catalogue, Endpoint, Lag, Read};
+use crate::clock::Stopwatch;
 use crate::config::DatabaseConfig;
-use crate::error::{Error, Meaning, meaning};
+use crate::error::{Error, Meaning, chain, meaning};
 use crate::params::{self, Given};
 
+mod fleet;
 mod lane;
+mod queue;
 mod target;
+mod watch;
 
+pub(crate) use crate::catalogue::LaneKind;
+pub(crate) use fleet::Role;
 pub(crate) use lane::{Lane, Session};
-pub(crate) use target::{Role, Target};
+pub(crate) use queue::Turn;
+pub(crate) use target::Target;
+pub(crate) use watch::watch;
+
+use lane::Place;
+use queue::{NotWoken, Queue, ServerSet, Woken};
 
 /// How long a request waits for its turn when everything is in use.
 const MAX_WAIT: Duration = Duration::from_secs(10);
+/// How many may wait, of each worker and kind.
+const MAX_WAITING: usize = 1000;
 /// Above the statement's own timeout: those in front of it on the connection, and the network.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For servers to be connected before the first request is taken.
 const START_PATIENCE: Duration = Duration::from_secs(3);
-/// For a connection that was lost under a request to be back. The first new attempt is made after a tenth of it.
+/// For a connection that was lost, or a primary that was found, a moment ago. The first new attempt is made after a tenth of it.
 const RECONNECT_PATIENCE: Duration = Duration::from_secs(1);
-/// A replica, then the primary, then whatever else is there.
-const MAX_ATTEMPTS: usize = 3;
+/// Of a read. When all connections are cut at once it meets several before the first is back.
+const MAX_ATTEMPTS: usize = 8;
 /// An answer is held as a whole: its ETag is made of all of it.
 pub(crate) const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -42,17 +59,20 @@ pub(crate) const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) servers: Vec<Server>,
+    /// In the order of `LaneKind::ALL`.
+    queues: [Arc<Queue>; LaneKind::ALL.len()],
     statement_timeout: Duration,
-    /// Whenever a connection is there.
-    connected: Arc<Notify>,
+    /// So that connections with equally much to do take turns.
+    rotation: AtomicUsize,
 }
 
 #[derive(Debug)]
 pub(crate) struct Server {
     /// `primary`, `replica-1`, ...
     pub(crate) name: Arc<str>,
-    pub(crate) role: Role,
-    pub(crate) lanes: Vec<Arc<Lane>>,
+    pub(crate) target: Arc<Target>,
+    /// In the order of `LaneKind::ALL`.
+    lanes: [Vec<Arc<Lane>>; LaneKind::ALL.len()],
     /// How many were sent, by endpoint; without the stamps that go along.
     pub(crate) statements: Vec<AtomicU64>,
 }
@@ -62,8 +82,42 @@ pub(crate) struct Server {
 pub(crate) struct Answered {
     pub(crate) rows: Vec<Row>,
     pub(crate) session: Arc<Session>,
+    pub(crate) prepared: Arc<Prepared>,
     /// The value of `Larder-Version`.
     pub(crate) stamp: String,
+}
+
+/// The connections of one kind to one server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Pool {
+    /// Connections that serve.
+    pub(crate) connections: usize,
+    pub(crate) in_flight: usize,
+    /// What they can have in flight together.
+    pub(crate) limit: usize,
+}
+
+impl Server {
+    pub(crate) fn lanes(&self, kind: LaneKind) -> &[Arc<Lane>] {
+        &self.lanes[kind as usize]
+    }
+
+    pub(crate) fn pool(&self, kind: LaneKind) -> Pool {
+        let mut pool = Pool::default();
+        for session in self.lanes(kind).iter().filter_map(|lane| lane.session()) {
+            pool.connections += 1;
+            pool.in_flight += session.in_flight();
+            pool.limit += kind.limit();
+        }
+        pool
+    }
+}
+
+enum Choice {
+    Turn(Turn),
+    /// These will do, and have no room.
+    Full(ServerSet),
+    Nobody,
 }
 
 impl Database {
@@ -74,22 +128,147 @@ impl Database {
         config: &DatabaseConfig,
         catalogue: &Arc<Catalogue>,
     ) -> Self {
-        let connected = Arc::new(Notify::new());
+        let queues = LaneKind::ALL.map(|_| Queue::new(MAX_WAITING));
         let mut tried = Vec::new();
-        let mut all = Vec::new();
-        for target in targets {
-            let mut lanes = Vec::new();
-            for _ in 0..config.connections {
-                let (lane, first) = Lane::start(target, config, catalogue, &connected);
-                lanes.push(lane);
-                tried.push(first);
-            }
+        let mut servers = Vec::new();
+        for (server_index, target) in targets.iter().enumerate() {
+            let lanes = LaneKind::ALL.map(|kind| {
+                let place = Place {
+                    target: target.clone(),
+                    server_index,
+                    kind,
+                    config: config.clone(),
+                    catalogue: catalogue.clone(),
+                    queue: queues[kind as usize].clone(),
+                };
+                let started = (0..config.connections).map(|_| {
+                    let (lane, first) = Lane::start(place.clone());
+                    tried.push(first);
+                    lane
+                });
+                started.collect()
+            });
             let statements = catalogue.endpoints.iter().map(|_| AtomicU64::new(0)).collect();
-            all.push(Server { name: target.name.clone(), role: target.role, lanes, statements });
+            servers.push(Server { name: target.name.clone(), target: target.clone(), lanes, statements });
+        }
+        if let Some(target) = targets.first() {
+            let (mut changes, queues) = (target.fleet().changes(), queues.clone());
+            // Ends with the runtime of its worker, or with the servers.
+            tokio::spawn(async move {
+                while changes.changed().await.is_ok() {
+                    queues.iter().for_each(|queue| queue.wake_all());
+                }
+            });
         }
         // Whoever is late is taken in when it answers.
         let _ = future::select(future::join_all(tried), pin!(sleep(START_PATIENCE))).await;
-        Self { servers: all, statement_timeout: config.statement_timeout, connected }
+        Self { servers, queues, statement_timeout: config.statement_timeout, rotation: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn queue(&self, kind: LaneKind) -> &Queue {
+        &self.queues[kind as usize]
+    }
+
+    /// A connection to the primary that nobody else uses until the turn is dropped. Not in a transaction: see `Turn::begins`.
+    ///
+    /// # Errors
+    /// `NoPrimary` if there is none, `Busy` if the connections are in use for too long or too many wait for one.
+    pub(crate) async fn write_turn(&self) -> Result<Turn, Error> {
+        self.turn(LaneKind::Write, Read::Primary, &[]).await
+    }
+
+    /// A connection for a read. A server that is tried already failed this very request, and is not asked again while another one
+    /// is there.
+    pub(crate) async fn turn(
+        &self,
+        kind: LaneKind,
+        read: Read,
+        tried: &[Arc<Session>],
+    ) -> Result<Turn, Error> {
+        let watch = Stopwatch::start();
+        let queue = &self.queues[kind as usize];
+        loop {
+            let (servers, most, error) = match self.choose(kind, read, tried) {
+                Choice::Turn(turn) => return Ok(turn),
+                Choice::Full(servers) => (servers, MAX_WAIT, Error::Busy),
+                Choice::Nobody => {
+                    let error = match read {
+                        Read::Primary => Error::NoPrimary,
+                        Read::Replica { .. } => Error::NoServer,
+                    };
+                    // Where nobody was for a while, the client is told at once.
+                    let is_news = !tried.is_empty() || queue.has_news(2 * RECONNECT_PATIENCE);
+                    let most = if is_news { RECONNECT_PATIENCE } else { Duration::ZERO };
+                    (ServerSet::default(), most, error)
+                }
+            };
+            let left = most.saturating_sub(watch.elapsed());
+            if left.is_zero() {
+                return Err(error);
+            }
+            match queue.wait(servers, left).await {
+                Ok(Woken::Turn(turn)) if turn.is_open() => return Ok(turn),
+                Ok(Woken::Turn(_) | Woken::LookAgain) => (),
+                Err(NotWoken::Full) => return Err(Error::Busy),
+                Err(NotWoken::TooLong) => return Err(error),
+            }
+        }
+    }
+
+    /// The best connection that was not tried.
+    fn choose(&self, kind: LaneKind, read: Read, tried: &[Arc<Session>]) -> Choice {
+        let primary = || self.best(kind, tried, |server| server.target.role() == Some(Role::Primary));
+        let Read::Replica { max_lag } = read else { return primary() };
+        let has_failed = |server: &Server| tried.iter().any(|session| session.server == server.name);
+        let is_fresh = |server: &Server| match max_lag {
+            Some(Lag::Time(most)) => server.target.lag() <= most,
+            Some(Lag::Bytes(most)) => server.target.lag_bytes() <= most,
+            None => true,
+        };
+        let fresh = self.best(kind, tried, |server| {
+            tried.is_empty() && server.target.role() == Some(Role::Replica) && is_fresh(server)
+        });
+        let Choice::Nobody = fresh else { return fresh };
+        let primary = primary();
+        let Choice::Nobody = primary else { return primary };
+        // The lag is a preference between servers. With the primary gone, an old answer is better than none.
+        self.best(kind, tried, |server| {
+            matches!(server.target.role(), Some(Role::Replica | Role::Forked)) && !has_failed(server)
+        })
+    }
+
+    /// The connection with the least to do.
+    fn best(&self, kind: LaneKind, tried: &[Arc<Session>], will_do: impl Fn(&Server) -> bool) -> Choice {
+        let mut servers = ServerSet::default();
+        let mut best: Option<(usize, Arc<Session>)> = None;
+        let mut are_there = false;
+        let start = self.rotation.load(Ordering::Relaxed);
+        for index in 0..self.servers.len() {
+            let index = (index + start) % self.servers.len();
+            let Some(server) = self.servers.get(index).filter(|server| will_do(server)) else { continue };
+            let lanes = server.lanes(kind);
+            for lane in 0..lanes.len() {
+                let lane = lanes.get((lane + start) % lanes.len());
+                let Some(session) = lane.and_then(|lane| lane.session()) else { continue };
+                if tried.iter().any(|other| Arc::ptr_eq(other, &session)) {
+                    continue;
+                }
+                are_there = true;
+                servers.insert(index);
+                let in_flight = session.in_flight();
+                if in_flight < kind.limit() && best.as_ref().is_none_or(|(least, _)| in_flight < *least) {
+                    best = Some((in_flight, session));
+                }
+            }
+        }
+        match best.and_then(|(_, session)| Turn::take(&session, &self.queues[kind as usize])) {
+            Some(turn) => {
+                self.rotation.store(start.wrapping_add(1), Ordering::Relaxed);
+                Choice::Turn(turn)
+            }
+            None if are_there => Choice::Full(servers),
+            None => Choice::Nobody,
+        }
     }
 
     /// Runs the endpoint's statement for what a request gives.
@@ -101,104 +280,63 @@ impl Database {
     ) -> Result<Answered, Error> {
         let mask = endpoint.mask(|condition| given.holds(condition));
         let mut tried: Vec<Arc<Session>> = Vec::new();
+        let mut last = None;
         loop {
-            let (server, session) = match self.choose(endpoint.read, &tried) {
-                Some(chosen) => chosen,
-                // None is there, and none was: the client is told at once.
-                None if tried.is_empty() => return Err(Error::NoServer),
-                // They were lost under this very request, all of them: as when a table was changed under prepared statements.
-                // They come back in a moment.
-                None => self.wait_for_one(endpoint.read, &tried).await.ok_or(Error::NoServer)?,
+            let turn = match self.turn(endpoint.lane, endpoint.read, &tried).await {
+                Ok(turn) => turn,
+                // What the servers said is more to the point than that there is no other one.
+                Err(error) => return Err(last.unwrap_or(error)),
             };
-            let error = match self.run_on(server, &session, endpoint, index, mask, given).await {
+            let error = match self.run_on(&turn, endpoint, index, mask, given).await {
                 Ok(answered) => return Ok(answered),
                 Err(RunError::Final(error)) => return Err(error),
                 Err(RunError::Elsewhere(error)) => error,
+                Err(RunError::Outdated) => Error::NoServer,
             };
-            tried.push(session);
+            tried.push(turn.session().clone());
             if tried.len() >= MAX_ATTEMPTS {
                 return Err(error);
             }
+            last = Some(error);
         }
     }
 
-    async fn wait_for_one(&self, read: Read, tried: &[Arc<Session>]) -> Option<(&Server, Arc<Session>)> {
-        let wait = async {
-            loop {
-                let mut connected = pin!(self.connected.notified());
-                // Before looking, so that nothing happens between the look and the wait.
-                connected.as_mut().enable();
-                match self.choose(read, tried) {
-                    Some(chosen) => return chosen,
-                    None => connected.await,
-                }
-            }
-        };
-        timeout(RECONNECT_PATIENCE, wait).await.ok()
-    }
-
-    /// The best connection that was not tried. A server that failed this request is not asked again while another one is there.
-    fn choose(&self, read: Read, tried: &[Arc<Session>]) -> Option<(&Server, Arc<Session>)> {
-        let has_failed = |server: &Server| tried.iter().any(|session| session.server == server.name);
-        let max_lag = match read {
-            Read::Primary => None,
-            Read::Replica { max_lag } => Some(max_lag),
-        };
-        let is_fresh = |session: &Session| match max_lag.flatten() {
-            Some(Lag::Time(most)) => session.lag() <= most,
-            // Bytes are not measured yet.
-            Some(Lag::Bytes(_)) | None => true,
-        };
-        let best = |is_wanted: &dyn Fn(&Server, &Session) -> bool| {
-            let servers = self.servers.iter();
-            let sessions = servers.flat_map(|server| {
-                server.lanes.iter().filter_map(move |lane| Some((server, lane.session()?)))
-            });
-            sessions
-                .filter(|(server, session)| {
-                    is_wanted(server, session) && !tried.iter().any(|other| Arc::ptr_eq(other, session))
-                })
-                .min_by_key(|(_, session)| session.in_flight())
-        };
-        let primary = || best(&|server, _| server.role == Role::Primary);
-        if max_lag.is_none() {
-            return primary();
-        }
-        best(&|server, session| {
-            server.role == Role::Replica && !has_failed(server) && tried.is_empty() && is_fresh(session)
-        })
-        .or_else(primary)
-        // The lag is a preference between servers. With the primary gone, an old answer is better than none.
-        .or_else(|| best(&|server, _| server.role == Role::Replica && !has_failed(server)))
-    }
-
+    /// What is prepared may be out of date: then it is prepared again, once.
     async fn run_on(
         &self,
-        server: &Server,
-        session: &Arc<Session>,
+        turn: &Turn,
         endpoint: &Endpoint,
         index: usize,
         mask: usize,
         given: &Given,
     ) -> Result<Answered, RunError> {
-        let _turn = match session.turns.try_acquire() {
-            Ok(turn) => turn,
-            Err(TryAcquireError::Closed) => return Err(RunError::Elsewhere(Error::NoServer)),
-            Err(TryAcquireError::NoPermits) => match timeout(MAX_WAIT, session.turns.acquire()).await {
-                Ok(Ok(turn)) => turn,
-                Ok(Err(_)) => return Err(RunError::Elsewhere(Error::NoServer)),
-                Err(_) => return Err(RunError::Final(Error::Busy)),
-            },
-        };
-        let prepared = session.prepared.get(index).and_then(|variants| variants.get(mask));
-        let prepared =
-            prepared.ok_or(RunError::Final(Error::Endpoint("the endpoint has no such statement")))?;
+        let session = turn.session();
+        for _ in 0..2 {
+            let prepared = session.prepared(index, mask).await.map_err(|e| not_prepared(session, e))?;
+            match self.run_prepared(session, &prepared, endpoint, index, mask, given).await {
+                Err(RunError::Outdated) => session.forget(index, mask, &prepared),
+                done => return done,
+            }
+        }
+        Err(RunError::Elsewhere(Error::NoServer))
+    }
+
+    async fn run_prepared(
+        &self,
+        session: &Arc<Session>,
+        prepared: &Arc<Prepared>,
+        endpoint: &Endpoint,
+        index: usize,
+        mask: usize,
+        given: &Given,
+    ) -> Result<Answered, RunError> {
         let variant =
             endpoint.variants.get(mask).ok_or(RunError::Final(Error::Endpoint("no such variant")))?;
 
         let bound = params::bind(endpoint, variant, prepared, given).map_err(RunError::Final)?;
 
-        if let Some(count) = server.statements.get(index) {
+        let server = self.servers.get(session.server_index);
+        if let Some(count) = server.and_then(|server| server.statements.get(index)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         // Both are sent at once, the stamp first: the statement's snapshot is taken after what the stamp says.
@@ -220,14 +358,13 @@ impl Database {
         let Ok((stamp, rows)) = timeout(self.statement_timeout + PATIENCE, both).await else {
             session.abandon("no answer in time");
             // The last resort was asked: another of its connections would take as long.
-            let is_last = &*session.server == "primary";
+            let is_last = session.role() == Some(Role::Primary);
             return Err(if is_last { RunError::Final } else { RunError::Elsewhere }(Error::TooLong));
         };
-        let stamp = stamp
-            .and_then(|row| row.try_get::<_, String>(0))
-            .map_err(|e| of_statement(server, session, e))?;
-        match rows.map_err(|e| of_statement(server, session, e))? {
-            Some(rows) => Ok(Answered { rows, session: session.clone(), stamp }),
+        let stamp =
+            stamp.and_then(|row| row.try_get::<_, String>(0)).map_err(|e| of_statement(session, e))?;
+        match rows.map_err(|e| of_statement(session, e))? {
+            Some(rows) => Ok(Answered { rows, session: session.clone(), prepared: prepared.clone(), stamp }),
             None => Err(RunError::Final(Error::TooLarge(MAX_ANSWER_BYTES))),
         }
     }
@@ -236,22 +373,27 @@ impl Database {
 enum RunError {
     /// Another server can answer; the error is for when there is none.
     Elsewhere(Error),
+    /// The statement has to be prepared again.
+    Outdated,
     Final(Error),
 }
 
-fn of_statement(server: &Server, session: &Session, error: tokio_postgres::Error) -> RunError {
+fn not_prepared(session: &Session, error: NotPrepared) -> RunError {
+    match error {
+        NotPrepared::Connection(e) => of_statement(session, e),
+        // Perhaps of this server only: its tables can be older than those of the others.
+        NotPrepared::Faults(faults) => RunError::Elsewhere(Error::NotPrepared(faults)),
+        NotPrepared::NoSuch => RunError::Final(Error::Endpoint("the endpoint has no such statement")),
+    }
+}
+
+fn of_statement(session: &Session, error: tokio_postgres::Error) -> RunError {
     match meaning(&error) {
         Meaning::Gone => {
-            session.abandon(&crate::error::chain(&error));
+            session.abandon(&chain(&error));
             RunError::Elsewhere(Error::NoServer)
         }
-        Meaning::Outdated => {
-            // Its other connections are no better: a request that goes from one to the next would run out of them.
-            for session in server.lanes.iter().filter_map(|lane| lane.session()) {
-                session.abandon(&crate::error::chain(&error));
-            }
-            RunError::Elsewhere(Error::NoServer)
-        }
+        Meaning::Outdated => RunError::Outdated,
         Meaning::NotHere => RunError::Elsewhere(Error::NoServer),
         Meaning::BadValue | Meaning::TooLong | Meaning::Overloaded | Meaning::Failed => {
             RunError::Final(Error::of_statement(error))

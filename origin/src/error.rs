@@ -25,6 +25,8 @@ pub(crate) enum Error {
     BadValue(#[source] tokio_postgres::Error),
     #[error("no database server can be reached")]
     NoServer,
+    #[error("no server takes writes now")]
+    NoPrimary,
     #[error("the database is busy")]
     Busy,
     #[error("the statement ran too long")]
@@ -35,6 +37,9 @@ pub(crate) enum Error {
     Statement(#[source] tokio_postgres::Error),
     #[error("{0}")]
     Endpoint(&'static str),
+    /// For the log; the client is told less.
+    #[error("the endpoint does not fit the database")]
+    NotPrepared(#[source] crate::faults::Faults),
 }
 
 /// What a failed statement means for the connection and for the request.
@@ -99,9 +104,11 @@ impl Error {
             Self::NoEndpoint | Self::NoRow => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) | Self::BadParameter { .. } | Self::BadValue(_) => StatusCode::BAD_REQUEST,
-            Self::NoServer | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoServer | Self::NoPrimary | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLong => StatusCode::GATEWAY_TIMEOUT,
-            Self::TooLarge(_) | Self::Statement(_) | Self::Endpoint(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TooLarge(_) | Self::Statement(_) | Self::Endpoint(_) | Self::NotPrepared(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -129,7 +136,9 @@ impl Error {
             }
             // What follows on the connection may be a body.
             Self::BadRequest(_) => drop(fields.insert(CONNECTION, HeaderValue::from_static("close"))),
-            Self::NoServer | Self::Busy => drop(fields.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
+            Self::NoServer | Self::NoPrimary | Self::Busy => {
+                drop(fields.insert(RETRY_AFTER, HeaderValue::from_static("1")))
+            }
             Self::NoEndpoint
             | Self::NoRow
             | Self::BadParameter { .. }
@@ -137,7 +146,8 @@ impl Error {
             | Self::TooLong
             | Self::TooLarge(_)
             | Self::Statement(_)
-            | Self::Endpoint(_) => (),
+            | Self::Endpoint(_)
+            | Self::NotPrepared(_) => (),
         }
         response
     }

@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -20,7 +21,7 @@ use tracing::{debug, warn};
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::cursor::Key;
-use crate::database::{Database, Target};
+use crate::database::{self, Database, Target};
 use crate::metrics::Metrics;
 use crate::serve::{Shared, Worker};
 
@@ -64,6 +65,10 @@ pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Ru
     let mut sockets = vec![first];
     for _ in 1..config.workers.get() {
         sockets.push(bind(address, Sharing::Allowed)?);
+    }
+    for target in &shared.targets {
+        // Ends with the runtime that all workers are started from.
+        Handle::current().spawn(database::watch(target.clone(), config.database.clone()));
     }
     let (stop, stopped) = watch::channel(false);
     let (ready, mut all_ready) = mpsc::channel::<io::Result<()>>(sockets.len());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use crate::catalogue::Catalogue;
-use crate::database::Database;
+use crate::database::{Database, LaneKind};
 
 /// Upper bounds of the histogram, in microseconds.
 const BUCKETS_US: [u64; 12] =
@@ -104,7 +104,8 @@ impl Metrics {
             .map(|database| database.servers.iter().map(|server| server.name.clone()));
         let names: Vec<_> = names.into_iter().flatten().collect();
         let sessions = |index: usize| {
-            servers(index).flat_map(|server| server.lanes.iter().filter_map(|lane| lane.session()))
+            servers(index)
+                .flat_map(|server| server.lanes(LaneKind::Fast).iter().filter_map(|lane| lane.session()))
         };
         let sent = |index: usize, endpoint: usize| {
             servers(index).filter_map(|server| server.statements.get(endpoint)).map(load).sum::<u64>()
@@ -149,7 +150,7 @@ impl Metrics {
             "How far a replica is behind, as it says itself.",
         );
         for (index, name) in names.iter().enumerate() {
-            let lag = sessions(index).map(|session| session.lag()).max().unwrap_or_default();
+            let lag = servers(index).map(|server| server.target.lag()).max().unwrap_or_default();
             let _ =
                 writeln!(out, "larder_origin_server_lag_seconds{{server=\"{name}\"}} {}", lag.as_secs_f64());
         }

@@ -12,7 +12,7 @@ use crate::answer;
 use crate::catalogue::{Catalogue, Found};
 use crate::clock::Stopwatch;
 use crate::cursor::Key;
-use crate::database::{Database, Target};
+use crate::database::{Database, LaneKind, Target};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
 use crate::params;
@@ -47,7 +47,7 @@ impl Worker {
                 let name = endpoint.and_then(|index: usize| self.shared.catalogue.endpoints.get(index));
                 let name = name.map_or("", |endpoint| endpoint.name.as_str());
                 // That servers are gone is said once, by those who connect to them, and not for each request.
-                if error.status().is_server_error() && !matches!(error, Error::NoServer) {
+                if error.status().is_server_error() && !matches!(error, Error::NoServer | Error::NoPrimary) {
                     error!(
                         endpoint.name = name,
                         status = error.status().as_u16(),
@@ -88,10 +88,7 @@ impl Worker {
         let answered = self.database.run(endpoint, index, &given).await;
         self.shared.metrics.statement(index, watch.elapsed());
         let answered = answered?;
-        let mask = endpoint.mask(|condition| given.holds(condition));
-        let prepared = answered.session.prepared.get(index).and_then(|variants| variants.get(mask));
-        let layout = &prepared.ok_or(Error::Endpoint("the endpoint has no such statement"))?.layout;
-        answer::response(endpoint, layout, &given, &answered, request.headers(), key)
+        answer::response(endpoint, &answered.prepared.layout, &given, &answered, request.headers(), key)
     }
 
     /// Health and metrics. Query files cannot have routes below `/-/`.
@@ -102,10 +99,9 @@ impl Worker {
             "healthz" => (StatusCode::OK, "ok\n".to_owned()),
             "readyz" => {
                 let is_ready = |database: &Arc<Database>| {
-                    database
-                        .servers
-                        .iter()
-                        .any(|server| server.lanes.iter().any(|lane| lane.session().is_some()))
+                    database.servers.iter().any(|server| {
+                        server.lanes(LaneKind::Fast).iter().any(|lane| lane.session().is_some())
+                    })
                 };
                 if databases.clone().all(|database| database.get().is_some_and(is_ready)) {
                     (StatusCode::OK, "ready\n".to_owned())

@@ -60,25 +60,40 @@ pub(crate) enum NotPrepared {
     /// The file is wrong, or the server's tables are not those it was written for.
     Faults(Faults),
     Connection(tokio_postgres::Error),
+    /// The endpoint has no such statement.
+    NoSuch,
 }
 
 /// All variants of an endpoint: `result[mask]`.
 pub(crate) async fn prepare(client: &Client, endpoint: &Endpoint) -> Result<Vec<Prepared>, NotPrepared> {
     let mut faults = Faults::default();
     let mut prepared = Vec::with_capacity(endpoint.variants.len());
-    for (mask, variant) in endpoint.variants.iter().enumerate() {
-        match client.prepare(&variant.sql).await {
-            Ok(statement) => match layout(endpoint, mask, variant, &statement) {
-                Ok(layout) => prepared.push(Prepared { statement, layout }),
-                Err(others) => faults.extend(others),
-            },
-            Err(e) => match refused(endpoint, variant, &e) {
-                Some(others) => faults.extend(others),
-                None => return Err(NotPrepared::Connection(e)),
-            },
+    for mask in 0..endpoint.variants.len() {
+        match variant(client, endpoint, mask).await {
+            Ok(one) => prepared.push(one),
+            Err(NotPrepared::Faults(others)) => faults.extend(others),
+            Err(other) => return Err(other),
         }
     }
     faults.or(prepared).map_err(NotPrepared::Faults)
+}
+
+pub(crate) async fn variant(
+    client: &Client,
+    endpoint: &Endpoint,
+    mask: usize,
+) -> Result<Prepared, NotPrepared> {
+    let variant = endpoint.variants.get(mask).ok_or(NotPrepared::NoSuch)?;
+    match client.prepare(&variant.sql).await {
+        Ok(statement) => {
+            let layout = layout(endpoint, mask, variant, &statement).map_err(NotPrepared::Faults)?;
+            Ok(Prepared { statement, layout })
+        }
+        Err(e) => Err(match refused(endpoint, variant, &e) {
+            Some(faults) => NotPrepared::Faults(faults),
+            None => NotPrepared::Connection(e),
+        }),
+    }
 }
 
 /// The server's own words, at the place in the file that it means. `None` if it is not about the statement.

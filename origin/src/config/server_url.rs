@@ -30,6 +30,21 @@ impl ServerUrl {
         self.with_options(&options, connect_timeout)
     }
 
+    /// For a connection that writes for endpoints. Whether writing is allowed is what the server says: an administrator who sets
+    /// it to read only means it.
+    pub(crate) fn for_endpoint_writes(
+        &self,
+        statement_timeout: Duration,
+        connect_timeout: Duration,
+    ) -> tokio_postgres::Config {
+        let options = format!(
+            "-c statement_timeout={} -c jit=off -c max_parallel_workers_per_gather=0 \
+             -c plan_cache_mode=force_generic_plan -c idle_in_transaction_session_timeout=5s",
+            statement_timeout.as_millis()
+        );
+        self.with_options(&options, connect_timeout)
+    }
+
     /// For migrations and generated data: no timeout but that of the network.
     pub(crate) fn for_writes(&self, connect_timeout: Duration) -> tokio_postgres::Config {
         self.with_options("-c default_transaction_read_only=off", connect_timeout)

@@ -1,27 +1,29 @@
-//! The life of one connection: connect, prepare everything, serve, be lost, come back.
+//! The life of one connection: connect, prepare, serve, be lost, come back.
 //!
 //! Read next: `catalogue/prepare.rs` for what is prepared.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{Client, NoTls, Statement};
 
-use super::target::{Role, Target};
-use crate::catalogue::Catalogue;
+use super::fleet::Role;
+use super::queue::Queue;
+use super::target::Target;
 use crate::catalogue::prepare::{self, NotPrepared, Prepared};
+use crate::catalogue::{Catalogue, LaneKind};
 use crate::config::DatabaseConfig;
 use crate::error::chain;
 use crate::faults::Faults;
 
 /// Beyond this a pipeline only gets longer, not faster.
-const MAX_IN_FLIGHT: usize = 64;
+const MAX_PIPELINED: usize = 64;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Which state of the database the next statement on the connection sees at least. A commit can be in the WAL before it is
 /// visible on the primary, so there it is the snapshot; a standby does not know what is in progress, so there it is the replay
@@ -29,34 +31,55 @@ const LAG_INTERVAL: Duration = Duration::from_secs(1);
 const STAMP: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 'lsn=' || pg_last_wal_replay_lsn()::text \
                      ELSE 'snapshot=' || pg_current_snapshot()::text END";
 
-/// Milliseconds behind. A standby that has replayed all it received is behind by nothing, as long as it does receive. After its
-/// start it has replayed more than it received: the rest was there already.
-const LAG: &str = "SELECT CASE \
-                     WHEN NOT pg_is_in_recovery() THEN 0 \
-                     WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() \
-                          AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0 \
-                     ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()) * 1000, 0) \
-                   END::int8";
+impl LaneKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Fast, Self::Slow, Self::Write];
+
+    /// As metrics and messages have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Slow => "slow",
+            Self::Write => "write",
+        }
+    }
+
+    /// How many may be in flight on one connection.
+    pub(crate) fn limit(self) -> usize {
+        match self {
+            Self::Fast => MAX_PIPELINED,
+            Self::Slow | Self::Write => 1,
+        }
+    }
+}
+
+impl fmt::Display for LaneKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// A place for a connection.
 #[derive(Debug)]
 pub(crate) struct Lane {
     session: Mutex<Option<Arc<Session>>>,
-    /// Of all lanes: told whenever one has a session.
-    connected: Arc<Notify>,
+    queue: Arc<Queue>,
 }
 
-/// A connection with everything prepared.
+/// A connection.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) server: Arc<str>,
+    /// Among the servers of the configuration.
+    pub(super) server_index: usize,
     pub(crate) client: Client,
-    /// By endpoint and mask.
-    pub(crate) prepared: Vec<Vec<Prepared>>,
+    pub(crate) kind: LaneKind,
     pub(crate) stamp: Statement,
-    pub(crate) turns: Semaphore,
-    lag: Statement,
-    lag_ms: AtomicU64,
+    target: Arc<Target>,
+    catalogue: Arc<Catalogue>,
+    /// By endpoint and mask. Empty where nobody asked yet, or where it went out of date.
+    prepared: Vec<Vec<Mutex<Option<Arc<Prepared>>>>>,
+    in_flight: AtomicUsize,
+    is_open: AtomicBool,
     lost: Notify,
     /// Why no new statement goes here, if that was our decision.
     given_up: OnceLock<String>,
@@ -81,90 +104,101 @@ enum NoSession {
 /// Ends with the connection.
 type Driver = JoinHandle<Result<(), tokio_postgres::Error>>;
 
-/// Connects and prepares every endpoint.
-async fn connect(
-    target: &Target,
-    config: &DatabaseConfig,
-    catalogue: &Catalogue,
-) -> Result<(Session, Driver), NoSession> {
-    let Target { name: server, url, .. } = target;
-    // Preparing is many round trips to a server that may be busy with its own start.
-    let limit = config.connect_timeout * 2;
-    let connected = timeout(limit, async {
+/// What a lane connects with.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) target: Arc<Target>,
+    pub(super) server_index: usize,
+    pub(super) kind: LaneKind,
+    pub(super) config: DatabaseConfig,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) queue: Arc<Queue>,
+}
+
+impl Place {
+    async fn connect(&self) -> Result<(Session, Driver), NoSession> {
+        let Target { name: server, url, .. } = &*self.target;
+        // Preparing is many round trips to a server that may be busy with its own start.
+        let limit = self.config.connect_timeout * 2;
+        let silent = || NoSession::Silent { server: server.clone(), url: url.to_string(), limit };
+        timeout(limit, self.connect_and_prepare()).await.unwrap_or_else(|_| Err(silent()))
+    }
+
+    async fn connect_and_prepare(&self) -> Result<(Session, Driver), NoSession> {
+        let Target { name: server, url, .. } = &*self.target;
         let fail = |source| NoSession::Connect { server: server.clone(), url: url.to_string(), source };
-        let settings = url.for_reads(config.statement_timeout, config.connect_timeout);
+        let settings = match self.kind {
+            LaneKind::Fast | LaneKind::Slow => {
+                url.for_reads(self.config.statement_timeout, self.config.connect_timeout)
+            }
+            LaneKind::Write => {
+                url.for_endpoint_writes(self.config.statement_timeout, self.config.connect_timeout)
+            }
+        };
         let (client, connection) = settings.connect(NoTls).await.map_err(fail)?;
         let driver = tokio::spawn(connection);
-        let mut faults = Faults::default();
-        let mut prepared = Vec::with_capacity(catalogue.endpoints.len());
-        for endpoint in &catalogue.endpoints {
-            match prepare::prepare(&client, endpoint).await {
-                Ok(variants) => prepared.push(variants),
-                Err(NotPrepared::Faults(others)) => faults.extend(others),
-                Err(NotPrepared::Connection(e)) => return Err(fail(e)),
-            }
-        }
-        if !faults.is_empty() {
-            return Err(NoSession::Faults { server: server.clone(), faults });
-        }
         let stamp = client.prepare(STAMP).await.map_err(fail)?;
-        let lag = client.prepare(LAG).await.map_err(fail)?;
+        let endpoints = self.catalogue.endpoints.iter();
         let session = Session {
             server: server.clone(),
+            server_index: self.server_index,
             client,
-            prepared,
+            kind: self.kind,
             stamp,
-            turns: Semaphore::new(MAX_IN_FLIGHT),
-            lag,
-            lag_ms: AtomicU64::new(0),
+            target: self.target.clone(),
+            catalogue: self.catalogue.clone(),
+            prepared: endpoints
+                .map(|endpoint| endpoint.variants.iter().map(|_| Mutex::default()).collect())
+                .collect(),
+            in_flight: AtomicUsize::new(0),
+            is_open: AtomicBool::new(true),
             lost: Notify::new(),
             given_up: OnceLock::new(),
         };
-        session.read_lag().await.map_err(fail)?;
+        self.target.ask_role(&session.client).await.map_err(fail)?;
+        // The others have too many connections, and too few requests, for everything to be prepared on each.
+        if self.kind == LaneKind::Fast {
+            let faults = session.prepare_all().await.map_err(fail)?;
+            if !faults.is_empty() {
+                return Err(NoSession::Faults { server: server.clone(), faults });
+            }
+        }
         Ok((session, driver))
-    });
-    connected
-        .await
-        .unwrap_or_else(|_| Err(NoSession::Silent { server: server.clone(), url: url.to_string(), limit }))
+    }
 }
 
 impl Lane {
     /// The lane, and the end of its first attempt to connect.
-    pub(super) fn start(
-        target: &Arc<Target>,
-        config: &DatabaseConfig,
-        catalogue: &Arc<Catalogue>,
-        connected: &Arc<Notify>,
-    ) -> (Arc<Self>, oneshot::Receiver<()>) {
-        let lane = Arc::new(Self { session: Mutex::default(), connected: connected.clone() });
+    pub(super) fn start(place: Place) -> (Arc<Self>, oneshot::Receiver<()>) {
+        let lane = Arc::new(Self { session: Mutex::default(), queue: place.queue.clone() });
         let (first, tried) = oneshot::channel();
-        let (own, target, config, catalogue) =
-            (lane.clone(), target.clone(), config.clone(), catalogue.clone());
+        let own = lane.clone();
         // Ends with the runtime of its worker.
-        tokio::spawn(async move { own.keep(&target, &config, &catalogue, first).await });
+        tokio::spawn(async move { own.keep(&place, first).await });
         (lane, tried)
     }
 
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        session.filter(|session| !session.client.is_closed() && !session.turns.is_closed())
+        session.filter(|session| session.is_open())
     }
 
     fn set(&self, session: Option<Arc<Session>>) {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+        self.queue.wake_all();
     }
 
-    async fn keep(
-        &self,
-        target: &Target,
-        config: &DatabaseConfig,
-        catalogue: &Catalogue,
-        first: oneshot::Sender<()>,
-    ) {
+    async fn keep(&self, place: &Place, first: oneshot::Sender<()>) {
         let mut first = Some(first);
         let mut pause = BACKOFF.0;
+        let target = &place.target;
         loop {
-            let connected = connect(target, config, catalogue).await;
+            // Only the primary takes writes; who becomes it is asked for a connection then.
+            if place.kind == LaneKind::Write && target.role() != Some(Role::Primary) {
+                let _ = first.take().map(|first| first.send(()));
+                target.until_primary().await;
+            }
+            let connected = place.connect().await;
             // Nobody waits for it after the start.
             let tried = first.take();
             match connected {
@@ -173,10 +207,9 @@ impl Lane {
                     pause = BACKOFF.0;
                     let session = Arc::new(session);
                     self.set(Some(session.clone()));
-                    self.connected.notify_waiters();
                     let _ = tried.map(|tried| tried.send(()));
-                    let why = session.last(driver, target.role).await;
-                    session.turns.close();
+                    let why = session.last(driver).await;
+                    session.is_open.store(false, Ordering::Relaxed);
                     self.set(None);
                     target.lost(&why);
                 }
@@ -192,52 +225,92 @@ impl Lane {
 }
 
 impl Session {
-    pub(crate) fn in_flight(&self) -> usize {
-        MAX_IN_FLIGHT.saturating_sub(self.turns.available_permits())
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed) && !self.client.is_closed()
     }
 
-    pub(crate) fn lag(&self) -> Duration {
-        Duration::from_millis(self.lag_ms.load(Ordering::Relaxed))
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn role(&self) -> Option<Role> {
+        self.target.role()
+    }
+
+    /// Takes room for one more; a worker's connections are used by its own thread only, so that nothing comes in between.
+    pub(super) fn enter(&self) -> bool {
+        let has_room = self.is_open() && self.in_flight() < self.kind.limit();
+        if has_room {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    pub(super) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// No new statement goes here; the lane connects again.
-    pub(super) fn abandon(&self, why: &str) {
-        if !self.turns.is_closed() {
+    pub(crate) fn abandon(&self, why: &str) {
+        if self.is_open.swap(false, Ordering::Relaxed) {
             // The first reason is the one.
             let _ = self.given_up.set(why.to_owned());
-            self.turns.close();
         }
         self.lost.notify_one();
     }
 
-    /// Returns when the connection is no more, with the reason.
-    async fn last(&self, mut driver: Driver, role: Role) -> String {
-        let mut ticks = interval(LAG_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                end = &mut driver => return match end {
-                    Ok(Ok(())) => "closed by the server".to_owned(),
-                    Ok(Err(e)) => chain(&e),
-                    Err(e) => chain(&e),
-                },
-                () = self.lost.notified() => {
-                    driver.abort();
-                    return self.given_up.get().cloned().unwrap_or_default();
-                }
-                _ = ticks.tick() => {
-                    // A failure is one of the connection, and ends the driver; a long statement in front is none.
-                    if role == Role::Replica && timeout(LAG_INTERVAL, self.read_lag()).await.is_err() {
-                        self.lag_ms.fetch_add(1000, Ordering::Relaxed);
-                    }
-                }
-            }
+    /// An endpoint's statement, made ready at its first use.
+    pub(crate) async fn prepared(&self, index: usize, mask: usize) -> Result<Arc<Prepared>, NotPrepared> {
+        let place = self.prepared.get(index).and_then(|variants| variants.get(mask));
+        let endpoint = self.catalogue.endpoints.get(index);
+        let (Some(place), Some(endpoint)) = (place, endpoint) else { return Err(NotPrepared::NoSuch) };
+        if let Some(prepared) = &*place.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(prepared.clone());
+        }
+        // Two that come at once do it twice, which costs less than to wait for each other.
+        let prepared = Arc::new(prepare::variant(&self.client, endpoint, mask).await?);
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared.clone());
+        Ok(prepared)
+    }
+
+    /// After a statement was refused because its tables, or the server's memory of it, are not what they were: whoever asks next
+    /// has it prepared anew.
+    pub(crate) fn forget(&self, index: usize, mask: usize, outdated: &Arc<Prepared>) {
+        let place = self.prepared.get(index).and_then(|variants| variants.get(mask));
+        let Some(place) = place else { return };
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another request may have done it already.
+        if place.as_ref().is_some_and(|known| Arc::ptr_eq(known, outdated)) {
+            *place = None;
         }
     }
 
-    async fn read_lag(&self) -> Result<(), tokio_postgres::Error> {
-        let lag_ms = self.client.query_one(&self.lag, &[]).await?.try_get::<_, i64>(0)?;
-        self.lag_ms.store(u64::try_from(lag_ms).unwrap_or(0), Ordering::Relaxed);
-        Ok(())
+    async fn prepare_all(&self) -> Result<Faults, tokio_postgres::Error> {
+        let mut faults = Faults::default();
+        for (index, variants) in self.prepared.iter().enumerate() {
+            for mask in 0..variants.len() {
+                match self.prepared(index, mask).await {
+                    Ok(_) | Err(NotPrepared::NoSuch) => (),
+                    Err(NotPrepared::Faults(others)) => faults.extend(others),
+                    Err(NotPrepared::Connection(e)) => return Err(e),
+                }
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Returns when the connection is no more, with the reason.
+    async fn last(&self, mut driver: Driver) -> String {
+        tokio::select! {
+            end = &mut driver => match end {
+                Ok(Ok(())) => "closed by the server".to_owned(),
+                Ok(Err(e)) => chain(&e),
+                Err(e) => chain(&e),
+            },
+            () = self.lost.notified() => {
+                driver.abort();
+                self.given_up.get().cloned().unwrap_or_default()
+            }
+        }
     }
 }

@@ -1,40 +1,118 @@
-//! One server of the configuration, and what the log says about it. All connections of all workers lose a server in the same
-//! moment and find it again in the same moment: it is said once.
+//! One server of the configuration: where it is, what it is, and what the log says about it. All connections of all workers lose
+//! a server in the same moment and find it again in the same moment: it is said once.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio_postgres::Client;
 use tracing::{debug, info, warn};
 
+use super::fleet::{Change, Fleet, Role, Seen};
+use super::watch::look;
 use crate::config::{DatabaseConfig, ServerUrl};
 
 /// Shared by everything that connects to a server.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// `primary`, `replica-1`, ...
+    /// `primary`, `replica-1`, ...: the name in the configuration, whatever it is now.
     pub(crate) name: Arc<str>,
-    pub(crate) role: Role,
     pub(crate) url: ServerUrl,
+    index: usize,
+    fleet: Arc<Fleet>,
+    /// Of all servers of the fleet, for the log.
+    names: Arc<[Arc<str>]>,
     /// Empty while all is well.
     trouble: Mutex<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Primary,
-    Replica,
-}
-
 impl Target {
-    /// The servers of a configuration, the primary first.
+    /// The servers of a configuration, in its order.
     pub(crate) fn all(config: &DatabaseConfig) -> Vec<Arc<Target>> {
-        let target = |name: &str, role, url: &ServerUrl| {
-            Arc::new(Self { name: name.into(), role, url: url.clone(), trouble: Mutex::default() })
-        };
-        let primary = target("primary", Role::Primary, &config.primary);
         let replicas = config.replicas.iter().enumerate();
-        let replicas =
-            replicas.map(|(index, url)| target(&format!("replica-{}", index + 1), Role::Replica, url));
-        std::iter::once(primary).chain(replicas).collect()
+        let replicas = replicas.map(|(index, url)| (format!("replica-{}", index + 1).into(), url));
+        let named: Vec<(Arc<str>, _)> =
+            std::iter::once(("primary".into(), &config.primary)).chain(replicas).collect();
+        let fleet = Fleet::new(named.len());
+        let names: Arc<[_]> = named.iter().map(|(name, _)| name.clone()).collect();
+        let target = |(index, (name, url)): (usize, (Arc<str>, &ServerUrl))| {
+            Arc::new(Self {
+                name,
+                url: url.clone(),
+                index,
+                fleet: fleet.clone(),
+                names: names.clone(),
+                trouble: Mutex::default(),
+            })
+        };
+        named.into_iter().enumerate().map(target).collect()
+    }
+
+    /// `None`: it was never reached.
+    pub(crate) fn role(&self) -> Option<Role> {
+        self.fleet.role(self.index)
+    }
+
+    pub(crate) fn lag(&self) -> Duration {
+        self.fleet.lag(self.index)
+    }
+
+    pub(crate) fn lag_bytes(&self) -> u64 {
+        self.fleet.lag_bytes(self.index)
+    }
+
+    pub(super) fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
+    pub(super) async fn until_primary(&self) {
+        let mut changes = self.fleet.changes();
+        while self.role() != Some(Role::Primary) {
+            // The sender is ours.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(super) async fn ask_role(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        self.seen(look(client).await?);
+        Ok(())
+    }
+
+    pub(super) fn seen(&self, seen: Seen) {
+        self.tell(self.fleet.seen(self.index, seen));
+    }
+
+    /// It did not answer, or cannot be reached.
+    pub(super) fn not_seen(&self) {
+        self.tell(self.fleet.not_seen(self.index));
+    }
+
+    fn tell(&self, changes: Vec<Change>) {
+        for Change { server, before, after } in changes {
+            let name = self.names.get(server).map_or("", |name| &**name);
+            let Some(role) = after else { continue };
+            let timeline = self.fleet.highest_timeline();
+            match (before, role) {
+                // As the configuration has it.
+                (None, Role::Primary) if server == 0 => debug!(server.name = name, "{name} is the primary"),
+                (None, Role::Replica) if server != 0 => debug!(server.name = name, "{name} is a replica"),
+                (_, Role::Primary) => {
+                    info!(server.name = name, "{name} is the primary now, on timeline {timeline}");
+                }
+                (_, Role::Replica) => info!(server.name = name, "{name} is a replica now"),
+                (_, Role::Forked) => warn!(
+                    server.name = name,
+                    "{name} follows a history that ended before timeline {timeline}: it is asked only when no one else is \
+                     there; it comes back by itself when it follows the new primary"
+                ),
+                (_, Role::Fenced) => warn!(
+                    server.name = name,
+                    "{name} says it is the primary, and is not the only one, or its timeline is older than {timeline}: \
+                     nothing is asked of it; stop it, or make it a replica (pg_rewind)"
+                ),
+            }
+        }
     }
 
     /// A connection was lost.
