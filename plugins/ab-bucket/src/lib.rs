@@ -27,8 +27,7 @@
 
 use std::collections::BTreeMap;
 
-use larder_policy::{Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy};
-use serde::Deserialize;
+use larder_policy::{Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy, Setting};
 
 pub struct AbBucket {
     cookie: Input,
@@ -37,27 +36,28 @@ pub struct AbBucket {
     weight: u64,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Setting)]
 pub struct Settings {
+    /// Its name; another name deals the same clients anew.
     experiment: String,
+    /// The cookie whose value stays the same for a client.
     cookie: String,
+    /// By name: how large a bucket is beside the others.
+    #[setting(maximum = 1_000_000)]
     buckets: BTreeMap<String, u32>,
+    /// The bucket of clients without the cookie. Without it they go past the cache.
     without_cookie: Option<String>,
-    #[serde(default = "header")]
+    /// The request header field in which the application is told the bucket.
+    #[setting(default = "x-bucket")]
     header: String,
-    #[serde(default)]
+    /// By bucket: the upstream that answers it, one of those that the route lets policies choose from.
+    #[setting(default = {})]
     upstreams: BTreeMap<String, String>,
-}
-
-fn header() -> String {
-    "x-bucket".to_owned()
 }
 
 impl Policy for AbBucket {
     const NAME: &'static str = "ab-bucket";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SETTINGS_SCHEMA: &'static str = include_str!("settings.schema.json");
     const SELF_TEST: &'static [&'static str] = &[include_str!("../cases/buckets.json")];
     type Settings = Settings;
 
@@ -181,5 +181,10 @@ mod tests {
             let Err(error) = Tester::<AbBucket>::new(settings) else { panic!("took {settings}") };
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn the_cases_are_decided_as_they_say() {
+        larder_policy::testing::check_cases::<AbBucket>("cases");
     }
 }

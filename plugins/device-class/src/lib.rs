@@ -22,8 +22,7 @@
 //!
 //! The application must not send `Vary: User-Agent`; a route can be told to pass over it (`vary` in `docs/configuration.md`).
 
-use larder_policy::{Input, Inputs, LookUp, Policy, Request, RequestDecision, RequestPolicy};
-use serde::Deserialize;
+use larder_policy::{Input, Inputs, LookUp, Policy, Request, RequestDecision, RequestPolicy, Setting};
 
 pub struct DeviceClass {
     user_agent: Input,
@@ -33,27 +32,19 @@ pub struct DeviceClass {
     bots: bool,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Setting)]
 pub struct Settings {
-    #[serde(default = "header")]
+    /// The request header field in which the application is told the class.
+    #[setting(default = "x-device-class")]
     header: String,
-    #[serde(default = "bots")]
+    /// Whether bots are a class of their own; otherwise they are taken for what they say they are.
+    #[setting(default = true)]
     bots: bool,
-}
-
-fn header() -> String {
-    "x-device-class".to_owned()
-}
-
-fn bots() -> bool {
-    true
 }
 
 impl Policy for DeviceClass {
     const NAME: &'static str = "device-class";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SETTINGS_SCHEMA: &'static str = include_str!("settings.schema.json");
     const SELF_TEST: &'static [&'static str] = &[include_str!("../cases/classes.json")];
     type Settings = Settings;
 
@@ -132,5 +123,10 @@ mod tests {
         check("{}", &Given::new().field("sec-ch-ua-mobile", "?1"), "mobile");
         let bot = Given::new().field("user-agent", "Googlebot/2.1 Mobile");
         check(r#"{ "bots": false }"#, &bot, "mobile");
+    }
+
+    #[test]
+    fn the_cases_are_decided_as_they_say() {
+        larder_policy::testing::check_cases::<DeviceClass>("cases");
     }
 }

@@ -11,7 +11,6 @@ struct BadOutput {
 impl Policy for BadOutput {
     const NAME: &'static str = "bad-output";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, inputs: &mut Inputs) -> Result<Self, String> {

@@ -8,7 +8,6 @@ struct ClaimsInputs;
 impl Policy for ClaimsInputs {
     const NAME: &'static str = "claims-inputs";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = r#"{ "type": "boolean" }"#;
     type Settings = bool;
 
     fn configure(claims_responses: bool, inputs: &mut Inputs) -> Result<Self, String> {

@@ -9,7 +9,6 @@ struct EchoKey {
 impl Policy for EchoKey {
     const NAME: &'static str = "echo-key";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = r#"{ "type": "object", "additionalProperties": false }"#;
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, inputs: &mut Inputs) -> Result<Self, String> {

@@ -7,7 +7,6 @@ struct FailingSelfTest;
 impl Policy for FailingSelfTest {
     const NAME: &'static str = "failing-self-test";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     const SELF_TEST: &'static [&'static str] =
         &[r#"{ "name": "all alike", "expect": { "request": { "look_up": { "key_parts": ["b"] } } } }"#];
     type Settings = NoSettings;

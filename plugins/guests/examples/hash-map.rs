@@ -12,7 +12,6 @@ struct CountsWords {
 impl Policy for CountsWords {
     const NAME: &'static str = "hash-map";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, inputs: &mut Inputs) -> Result<Self, String> {

@@ -9,7 +9,6 @@ struct HugeBody {
 impl Policy for HugeBody {
     const NAME: &'static str = "huge-body";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, inputs: &mut Inputs) -> Result<Self, String> {

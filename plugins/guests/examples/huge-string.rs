@@ -11,7 +11,6 @@ struct HugeString {
 impl Policy for HugeString {
     const NAME: &'static str = "huge-string";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, inputs: &mut Inputs) -> Result<Self, String> {

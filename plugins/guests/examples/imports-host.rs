@@ -15,7 +15,6 @@ struct ImportsHost;
 impl Policy for ImportsHost {
     const NAME: &'static str = "imports-host";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {

@@ -9,7 +9,6 @@ struct OpensSocket;
 impl Policy for OpensSocket {
     const NAME: &'static str = "opens-socket";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {

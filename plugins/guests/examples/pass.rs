@@ -7,7 +7,6 @@ struct AlwaysPasses;
 impl Policy for AlwaysPasses {
     const NAME: &'static str = "pass";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {

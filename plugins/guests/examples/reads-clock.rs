@@ -9,7 +9,6 @@ struct ReadsClock;
 impl Policy for ReadsClock {
     const NAME: &'static str = "reads-clock";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {

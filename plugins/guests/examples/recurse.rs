@@ -7,7 +7,6 @@ struct Recurses;
 impl Policy for Recurses {
     const NAME: &'static str = "recurse";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {

@@ -13,7 +13,6 @@ struct Remembers {
 impl Policy for Remembers {
     const NAME: &'static str = "remembers";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, inputs: &mut Inputs) -> Result<Self, String> {

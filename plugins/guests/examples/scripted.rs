@@ -8,14 +8,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use larder_policy::{
-    Answer, DoNotStore, FieldChanges, Forward, Input, Inputs, LookUp, Pass, Policy, QueryChange, Request,
-    RequestDecision, RequestPolicy, Response, ResponseDecision, ResponseInput, ResponsePolicy, Store,
-    TtlInput,
+    Answer, DoNotStore, FieldChanges, Forward, Input, Inputs, LookUp, Pass, Policy, QueryChange,
+    ReadSettings, Request, RequestDecision, RequestPolicy, Response, ResponseDecision, ResponseInput,
+    ResponsePolicy, Store, TtlInput,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-struct Scripted {
+pub(crate) struct Scripted {
     request: Vec<Rule>,
     response: Vec<Rule>,
     reads: Vec<Input>,
@@ -25,7 +25,7 @@ struct Scripted {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(crate) struct Settings {
     #[serde(default)]
     reads: Reads,
     #[serde(default)]
@@ -59,10 +59,20 @@ struct Rule {
     then: Value,
 }
 
+/// By another library's reader: what rules say may be anything.
+impl ReadSettings for Settings {
+    fn schema() -> String {
+        r#"{ "type": "object" }"#.to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
 impl Policy for Scripted {
     const NAME: &'static str = "scripted";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = r#"{ "type": "object" }"#;
     type Settings = Settings;
 
     fn configure(settings: Settings, inputs: &mut Inputs) -> Result<Self, String> {

@@ -11,8 +11,6 @@ struct SelfTest {
 impl Policy for SelfTest {
     const NAME: &'static str = "self-test";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str =
-        r#"{ "type": "object", "additionalProperties": { "type": "string" } }"#;
     const SELF_TEST: &'static [&'static str] = &[
         r#"{ "settings": { "x": "a" }, "expect": { "request": { "look_up": { "key_parts": ["a"] } } } }"#,
         r#"[{ "settings": { "x": "b" }, "expect": { "request": { "look_up": { "key_parts": ["b"] } } } }]"#,

@@ -14,7 +14,6 @@ struct ShortTtl {
 impl Policy for ShortTtl {
     const NAME: &'static str = "short-ttl";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, inputs: &mut Inputs) -> Result<Self, String> {

@@ -7,7 +7,6 @@ struct SpinForever;
 impl Policy for SpinForever {
     const NAME: &'static str = "spin-forever";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {

@@ -10,7 +10,6 @@ struct SpinInResponse;
 impl Policy for SpinInResponse {
     const NAME: &'static str = "spin-in-response";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {

@@ -11,7 +11,6 @@ struct PanicsOnThirdCall {
 impl Policy for PanicsOnThirdCall {
     const NAME: &'static str = "trap-on-third-call";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {

@@ -7,7 +7,6 @@ struct Panics;
 impl Policy for Panics {
     const NAME: &'static str = "trap";
     const VERSION: &'static str = "1.0.0";
-    const SETTINGS_SCHEMA: &'static str = "{}";
     type Settings = NoSettings;
 
     fn configure(_: NoSettings, _: &mut Inputs) -> Result<Self, String> {

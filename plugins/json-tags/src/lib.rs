@@ -25,11 +25,9 @@
 //! Then `larder purge --tag user:3` reaches all that was made of user 3.
 
 use larder_policy::{
-    DoNotStore, FieldChanges, Inputs, Policy, Request, Response, ResponseDecision, ResponseInput,
-    ResponsePolicy, Store,
+    DoNotStore, FieldChanges, Inputs, Json, Policy, Request, Response, ResponseDecision, ResponseInput,
+    ResponsePolicy, Setting, Store,
 };
-use serde::Deserialize;
-use serde_json::Value;
 
 /// As many as a decision may have.
 const TAGS_MAX: usize = 64;
@@ -52,33 +50,29 @@ struct Template {
     after: String,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Setting)]
 pub struct Settings {
+    /// The response header field that holds JSON.
     header: String,
+    /// Templates such as resource:{id} or user:{owner.id}; each place in braces is a path of member names.
     tags: Vec<String>,
-    #[serde(default = "remove")]
+    /// Whether clients do not get the field.
+    #[setting(default = true)]
     remove: bool,
-    #[serde(default)]
+    /// What becomes of a response without the field, or with something else in it.
+    #[setting(default = "do-not-store")]
     without: Without,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Setting)]
 enum Without {
     Store,
-    #[default]
     DoNotStore,
-}
-
-fn remove() -> bool {
-    true
 }
 
 impl Policy for JsonTags {
     const NAME: &'static str = "json-tags";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SETTINGS_SCHEMA: &'static str = include_str!("settings.schema.json");
     const SELF_TEST: &'static [&'static str] = &[include_str!("../cases/made-of.json")];
     type Settings = Settings;
 
@@ -107,7 +101,7 @@ impl ResponsePolicy for JsonTags {
 impl JsonTags {
     fn tags(&self, text: Option<&str>) -> Result<Vec<String>, &'static str> {
         let text = text.ok_or("the field is not there")?;
-        let value: Value = serde_json::from_str(text).map_err(|_| "the field is not JSON")?;
+        let value = Json::read(text).map_err(|_| "the field is not JSON")?;
         let mut tags = Vec::new();
         for template in &self.templates {
             template.render(&value, &mut tags)?;
@@ -135,16 +129,15 @@ impl Template {
     }
 
     /// Adds the tags that a value gives; a list gives one for each of its elements, and what is not there none.
-    fn render(&self, value: &Value, tags: &mut Vec<String>) -> Result<(), &'static str> {
+    fn render(&self, value: &Json, tags: &mut Vec<String>) -> Result<(), &'static str> {
         let Some(value) = self.path.iter().try_fold(value, |value, name| value.get(name)) else {
             return Ok(());
         };
-        let elements = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let elements = if let Json::List(elements) = value { elements } else { std::slice::from_ref(value) };
         for element in elements {
             let text = match element {
-                Value::String(text) => text.clone(),
-                Value::Number(number) => number.to_string(),
-                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                Json::Text(text) | Json::Number(text) => text,
+                Json::Null | Json::Bool(_) | Json::List(_) | Json::Object(_) => {
                     return Err("the field names something that is no text and no number");
                 }
             };
@@ -213,5 +206,10 @@ mod tests {
             let settings = format!(r#"{{ "header": "x", "tags": ["{template}"] }}"#);
             assert!(Tester::<JsonTags>::new(&settings).is_err(), "{template}");
         }
+    }
+
+    #[test]
+    fn the_cases_are_decided_as_they_say() {
+        larder_policy::testing::check_cases::<JsonTags>("cases");
     }
 }

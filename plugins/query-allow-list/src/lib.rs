@@ -19,23 +19,21 @@
 //!
 //! It reads nothing, so it is asked once by each worker.
 
-use larder_policy::{Inputs, LookUp, Policy, Request, RequestDecision, RequestPolicy};
-use serde::Deserialize;
+use larder_policy::{Inputs, LookUp, Policy, Request, RequestDecision, RequestPolicy, Setting};
 
 pub struct QueryAllowList {
     keep: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Setting)]
 pub struct Settings {
+    /// Query parameters that count, as they are written in the query; one that ends in * stands for all that begin so.
     keep: Vec<String>,
 }
 
 impl Policy for QueryAllowList {
     const NAME: &'static str = "query-allow-list";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SETTINGS_SCHEMA: &'static str = include_str!("settings.schema.json");
     const SELF_TEST: &'static [&'static str] = &[include_str!("../cases/keep.json")];
     type Settings = Settings;
 
@@ -80,5 +78,10 @@ mod tests {
             assert!(Tester::<QueryAllowList>::new(&settings).is_err(), "{odd}");
         }
         assert!(Tester::<QueryAllowList>::new("{}").is_err());
+    }
+
+    #[test]
+    fn the_cases_are_decided_as_they_say() {
+        larder_policy::testing::check_cases::<QueryAllowList>("cases");
     }
 }

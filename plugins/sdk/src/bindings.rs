@@ -13,14 +13,14 @@ pub mod setup {
         export_macro_name: "__export_setup",
     });
 
-    use crate::Policy;
+    use crate::{Policy, ReadSettings};
     pub use exports::larder::policy::setup::{Description, Guest, Inputs};
 
     pub fn description<P: Policy>() -> Description {
         Description {
             name: P::NAME.to_owned(),
             version: P::VERSION.to_owned(),
-            settings_schema: P::SETTINGS_SCHEMA.to_owned(),
+            settings_schema: <P::Settings as ReadSettings>::schema(),
             self_test: P::SELF_TEST.iter().map(|&case| case.to_owned()).collect(),
         }
     }
@@ -163,7 +163,27 @@ macro_rules! __export {
                 <Component as $crate::bindings::setup::Guest>::configure;
 
             $($crate::__export! { @$phase })+
+
+            #[cfg(not(target_family = "wasm"))]
+            impl $crate::testing::Exported for $policy {
+                $($crate::__export! { @tested $phase })+
+            }
         };
+    };
+    (@tested request) => {
+        fn exported_on_request(
+            exports: &$crate::testing::Exports<'_, Self>,
+        ) -> Option<$crate::RequestDecision> {
+            Some(exports.on_request())
+        }
+    };
+    (@tested response) => {
+        fn exported_on_response(
+            exports: &$crate::testing::Exports<'_, Self>,
+            status: u16,
+        ) -> Option<$crate::ResponseDecision> {
+            Some(exports.on_response(status))
+        }
     };
     (@request) => {
         impl $crate::bindings::request::Guest for Component {

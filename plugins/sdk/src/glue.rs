@@ -5,8 +5,8 @@
 use std::sync::OnceLock;
 
 use crate::{
-    Inputs, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision, ResponsePolicy,
-    inputs::Offsets,
+    Inputs, Policy, ReadSettings, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
+    ResponsePolicy, inputs::Offsets,
 };
 
 /// The policy of this instance, once it is configured.
@@ -19,7 +19,7 @@ pub(crate) struct Configured<P> {
 
 /// Reads the settings and asks the policy what it reads under them.
 pub(crate) fn configure<P: Policy>(settings: &str) -> Result<(Configured<P>, Inputs), String> {
-    let settings = serde_json::from_str(settings).map_err(|error| error.to_string())?;
+    let settings = <P::Settings as ReadSettings>::read(settings)?;
     let mut inputs = Inputs::default();
     let policy = P::configure(settings, &mut inputs)?;
     Ok((Configured { policy, offsets: inputs.offsets() }, inputs))

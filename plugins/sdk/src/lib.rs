@@ -11,7 +11,7 @@
 //!
 //! use larder_policy::{
 //!     Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
-//!     ResponseInput, ResponsePolicy, Store,
+//!     ResponseInput, ResponsePolicy, Setting, Store,
 //! };
 //!
 //! struct PerCurrency {
@@ -20,8 +20,10 @@
 //!     settings: Settings,
 //! }
 //!
-//! #[derive(serde::Deserialize)]
+//! #[derive(Setting)]
 //! struct Settings {
+//!     /// The currency of who has chosen none.
+//!     #[setting(default = "EUR")]
 //!     fallback: String,
 //! }
 //!
@@ -29,13 +31,12 @@
 //!     const NAME: &'static str = "per-currency";
 //!     const VERSION: &'static str = "1.0.0";
 //!     // Checked by the host, with the place of each fault, before `configure` is asked.
-//!     const SETTINGS_SCHEMA: &'static str = r#"{
-//!         "type": "object", "additionalProperties": false, "required": ["fallback"],
-//!         "properties": { "fallback": { "enum": ["EUR", "USD"] } }
-//!     }"#;
 //!     type Settings = Settings;
 //!
 //!     fn configure(settings: Settings, inputs: &mut Inputs) -> Result<Self, String> {
+//!         if !matches!(settings.fallback.as_str(), "EUR" | "USD") {
+//!             return Err(format!("fallback: {:?} is not offered", settings.fallback));
+//!         }
 //!         // What is not asked for here is not passed.
 //!         Ok(Self { currency: inputs.cookie("currency"), kind: inputs.response_field("x-kind"), settings })
 //!     }
@@ -68,7 +69,7 @@
 //! use larder_policy::testing::{Given, Tester};
 //!
 //! # fn main() {
-//! let policy = Tester::<PerCurrency>::new(r#"{ "fallback": "EUR" }"#).unwrap();
+//! let policy = Tester::<PerCurrency>::new("{}").unwrap();
 //! let decision = policy.on_request(&Given::new().cookie("currency", "USD"));
 //! assert_eq!(decision, LookUp::new().key_part("USD").into());
 //! assert_eq!(policy.on_request(&Given::new()), LookUp::new().key_part("EUR").into());
@@ -85,11 +86,11 @@
 //!
 //! [dependencies]
 //! larder-policy = "0.1"
-//! serde = { version = "1", features = ["derive"] }
 //!
 //! [profile.release]
-//! opt-level = "s"
+//! opt-level = 2
 //! lto = true
+//! codegen-units = 1
 //! strip = true
 //! panic = "abort"
 //! ```
@@ -106,11 +107,15 @@
 //! panic, a call that takes more than 10 ms, or a decision outside the bounds of `wit/plugin.wit` is a fault: the
 //! route's `on_fault` decides what becomes of the request, and the next call gets a fresh instance. What is
 //! written with `eprintln!` stands in the operator's log if the call fails. Statics outlive a call, for an unknown
-//! number of calls, and must not change a decision.
+//! number of calls, and must not change a decision. A `#[global_allocator]` of its own must not be there: what the host passes
+//! comes from the C library's `malloc` on `wasm32-wasip2`, and Rust's allocator frees it.
 
 mod inputs;
 mod decision;
+pub mod settings;
 mod time;
+mod json;
+#[cfg(not(target_family = "wasm"))]
 pub mod testing;
 #[doc(hidden)]
 pub mod glue;
@@ -119,24 +124,27 @@ pub mod bindings;
 #[cfg(test)]
 mod tests;
 
+// What the macro writes names this crate, also in it.
+extern crate self as larder_policy;
+
 pub use decision::{
     Answer, DoNotStore, FieldChanges, Forward, LookUp, Pass, QueryChange, RequestDecision, ResponseDecision,
     Store,
 };
 pub use inputs::{Input, Inputs, Request, Response, ResponseInput, TtlInput};
+pub use json::Json;
+pub use larder_policy_derive::Setting;
+pub use settings::{ReadSettings, Setting};
 pub use time::Ttl;
-
-use serde::{Deserialize, de::DeserializeOwned};
 
 /// Who a policy is and what it needs. Its values are shared and immutable: equal inputs give equal decisions.
 pub trait Policy: Sized + Send + Sync + 'static {
     /// `[a-z0-9-]`, begins with a letter.
     const NAME: &'static str;
     const VERSION: &'static str;
-    /// JSON Schema, in the part of it that `wit/plugin.wit` names. The host checks settings before it passes
-    /// them on.
-    const SETTINGS_SCHEMA: &'static str;
-    type Settings: DeserializeOwned;
+    /// What stands in the configuration: mostly a struct that derives [`Setting`]. The host checks settings against its schema
+    /// before it passes them on.
+    type Settings: ReadSettings;
     /// Texts of case files (`docs/policies.md`) that the host puts to the policy before it is used.
     const SELF_TEST: &'static [&'static str] = &[];
 
@@ -156,8 +164,7 @@ pub trait ResponsePolicy: Policy {
 }
 
 /// For policies without settings.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, Setting)]
 pub struct NoSettings {}
 
 /// Makes the crate a component: `export!(Type: request)`, `export!(Type: response)` or

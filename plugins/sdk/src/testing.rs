@@ -1,8 +1,13 @@
 //! Unit tests of a policy, natively: what a request has, by name, and the decision.
 //!
-//! Like the host, it passes only what the policy asked for.
+//! Like the host, it passes only what the policy asked for. [`check_cases`] replays case files.
+
+mod case_file;
+mod cases;
 
 use std::time::Duration;
+
+pub use cases::{Exported, Exports, check_cases};
 
 use crate::{
     Inputs, Policy, RequestDecision, RequestPolicy, ResponseDecision, ResponsePolicy,
@@ -26,6 +31,8 @@ enum Kind {
     Field,
     Query,
     Cookie,
+    /// One that cannot be told apart.
+    OddCookie,
     Capture,
     Method,
     Host,
@@ -44,41 +51,73 @@ impl<P: Policy> Tester<P> {
         Ok(Self { configured, inputs })
     }
 
+    #[track_caller]
     fn request_values(&self, given: &Given) -> Vec<Option<String>> {
-        let Inputs {
-            request_fields,
-            query_parameters,
-            cookies,
-            captures,
-            method,
-            host,
-            path,
-            query,
-            time,
-            decided,
-            ..
-        } = &self.inputs;
-        let mut values = Vec::new();
-        for (kind, names) in [
-            (Kind::Field, request_fields),
-            (Kind::Query, query_parameters),
-            (Kind::Cookie, cookies),
-            (Kind::Capture, captures),
-        ] {
-            values.extend(names.iter().map(|name| given.find(kind, name)));
-        }
-        for (kind, wanted) in [
-            (Kind::Method, method),
-            (Kind::Host, host),
-            (Kind::Path, path),
-            (Kind::WholeQuery, query),
-            (Kind::Time, time),
-            (Kind::Decided, decided),
-        ] {
-            values.extend(wanted.then(|| given.find(kind, "")));
-        }
-        values
+        // What a test gives one by one cannot be odd.
+        request_values(&self.inputs, given).unwrap_or_else(|why| panic!("{why}"))
     }
+}
+
+/// What an [`export!`](crate::export!) says of a policy, where the target is not WebAssembly.
+impl<P: RequestPolicy> Exports<'_, P> {
+    pub fn on_request(&self) -> RequestDecision {
+        self.configured.on_request(&self.request_values)
+    }
+}
+
+impl<P: ResponsePolicy> Exports<'_, P> {
+    pub fn on_response(&self, status: u16) -> ResponseDecision {
+        self.configured.on_response(status, &self.request_values, &self.response_values)
+    }
+}
+
+/// One for each input of the request, in the order of the contract.
+fn request_values(inputs: &Inputs, given: &Given) -> Result<Vec<Option<String>>, String> {
+    let Inputs {
+        request_fields,
+        query_parameters,
+        cookies,
+        captures,
+        method,
+        host,
+        path,
+        query,
+        time,
+        decided,
+        response_fields: _,
+        ttl: _,
+    } = inputs;
+    if cookies.iter().any(|name| given.find(Kind::OddCookie, name).is_some()) {
+        return Err("the request is not put to the policy: a cookie is there twice".to_owned());
+    }
+    let mut values = Vec::new();
+    for (kind, names) in [
+        (Kind::Field, request_fields),
+        (Kind::Query, query_parameters),
+        (Kind::Cookie, cookies),
+        (Kind::Capture, captures),
+    ] {
+        values.extend(names.iter().map(|name| given.find(kind, name)));
+    }
+    for (kind, wanted) in [
+        (Kind::Method, method),
+        (Kind::Host, host),
+        (Kind::Path, path),
+        (Kind::WholeQuery, query),
+        (Kind::Time, time),
+        (Kind::Decided, decided),
+    ] {
+        values.extend(wanted.then(|| given.find(kind, "")));
+    }
+    Ok(values)
+}
+
+/// One for each input of the response, in the order of the contract.
+fn response_values(inputs: &Inputs, given: &Given) -> Vec<Option<String>> {
+    let fields = inputs.response_fields.iter();
+    let mut values: Vec<_> = fields.map(|name| given.find(Kind::ResponseField, name)).collect();
+    values.extend(inputs.ttl.then(|| given.find(Kind::Ttl, "")));
+    values
 }
 
 impl<P: RequestPolicy> Tester<P> {
@@ -89,10 +128,11 @@ impl<P: RequestPolicy> Tester<P> {
 
 impl<P: ResponsePolicy> Tester<P> {
     pub fn on_response(&self, status: u16, given: &Given) -> ResponseDecision {
-        let fields = self.inputs.response_fields.iter();
-        let mut response_values: Vec<_> = fields.map(|name| given.find(Kind::ResponseField, name)).collect();
-        response_values.extend(self.inputs.ttl.then(|| given.find(Kind::Ttl, "")));
-        self.configured.on_response(status, &self.request_values(given), &response_values)
+        self.configured.on_response(
+            status,
+            &self.request_values(given),
+            &response_values(&self.inputs, given),
+        )
     }
 }
 

@@ -2,27 +2,26 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use crate::{
+    json::{Json, quoted},
+    settings::{Fault, Range, Setting},
+};
 
 /// Seconds, or a number and a unit as in the rest of the configuration: `5` or `"5s"`; `ms`, `s`, `m`, `h`, `d`, `w`.
-/// In a schema: `{ "type": ["integer", "string"], "minimum": 0, "maximum": 4294967295 }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ttl(pub Duration);
 
-impl<'de> Deserialize<'de> for Ttl {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Seconds(u32),
-            Text(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Seconds(seconds) => Ok(Self(Duration::from_secs(seconds.into()))),
-            Written::Text(text) => parse(&text)
-                .map(Self)
-                .ok_or_else(|| D::Error::custom(format!("{text:?} is not a time such as \"5s\""))),
-        }
+impl Setting for Ttl {
+    fn schema(out: &mut String, _: Range) {
+        out.push_str("\"type\":[\"integer\",\"string\"],\"minimum\":0,\"maximum\":4294967295");
+    }
+
+    fn read(value: &Json, range: Range) -> Result<Self, Fault> {
+        let Json::Text(text) = value else {
+            return u32::read(value, range).map(|seconds| Self(Duration::from_secs(seconds.into())));
+        };
+        let time = parse(text).map(Self);
+        time.ok_or_else(|| Fault::new(quoted(text) + " is not a time such as \"5s\""))
     }
 }
 

@@ -26,8 +26,7 @@
 //! | `cookie: theme=dark` | looked up; forwarded without `Cookie` |
 //! | `cookie: session=1; session=2` | not put to the policy, and not cached: who asks cannot be told |
 
-use larder_policy::{Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy};
-use serde::Deserialize;
+use larder_policy::{Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy, Setting};
 
 pub struct Sessions {
     /// Cookies and fields.
@@ -35,24 +34,22 @@ pub struct Sessions {
     keep_cookies: bool,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Setting)]
 pub struct Settings {
+    /// Cookies that only the signed-in have.
     cookies: Vec<String>,
-    #[serde(default = "fields")]
+    /// Request header fields that only the signed-in send.
+    #[setting(default = ["authorization"])]
     fields: Vec<String>,
-    #[serde(default)]
+    /// Whether the application gets the other cookies of those who are not signed in. Then its answers may depend on them, and
+    /// nothing but its own Vary keeps them apart.
+    #[setting(default = false)]
     keep_cookies: bool,
-}
-
-fn fields() -> Vec<String> {
-    vec!["authorization".to_owned()]
 }
 
 impl Policy for Sessions {
     const NAME: &'static str = "sessions";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SETTINGS_SCHEMA: &'static str = include_str!("settings.schema.json");
     const SELF_TEST: &'static [&'static str] = &[include_str!("../cases/who.json")];
     type Settings = Settings;
 
@@ -107,5 +104,10 @@ mod tests {
     #[test]
     fn settings_that_tell_nobody_apart_are_refused() {
         assert!(Tester::<Sessions>::new(r#"{ "cookies": [], "fields": [] }"#).is_err());
+    }
+
+    #[test]
+    fn the_cases_are_decided_as_they_say() {
+        larder_policy::testing::check_cases::<Sessions>("cases");
     }
 }

@@ -32,7 +32,7 @@
 mod language;
 mod settings;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use larder_policy::{
     Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
@@ -50,7 +50,7 @@ pub struct TenantKey {
     tenant: Input,
     /// None: one stored response for all languages.
     language: Option<Language>,
-    ttl: BTreeMap<String, Duration>,
+    ttl: BTreeMap<String, Ttl>,
 }
 
 struct Language {
@@ -61,7 +61,6 @@ struct Language {
 impl Policy for TenantKey {
     const NAME: &'static str = "tenant-key";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SETTINGS_SCHEMA: &'static str = include_str!("settings.schema.json");
     type Settings = Settings;
 
     fn configure(settings: Settings, inputs: &mut Inputs) -> Result<Self, String> {
@@ -77,7 +76,7 @@ impl Policy for TenantKey {
             tenant: inputs.field(&settings.header),
             language: (!offered.is_empty())
                 .then(|| Language { accepted: inputs.field("accept-language"), offered }),
-            ttl: settings.ttl.into_iter().map(|(tenant, Ttl(ttl))| (tenant, ttl)).collect(),
+            ttl: settings.ttl,
         })
     }
 }
@@ -92,7 +91,7 @@ enum Tenant<'a> {
 
 impl TenantKey {
     fn tenant<'a>(&self, request: &Request<'a>) -> Tenant<'a> {
-        match request.get(self.tenant).map(str::trim) {
+        match request.get(self.tenant).map(str::trim_ascii) {
             None | Some("") => Tenant::Anonymous,
             Some(name) if is_tenant(name) => Tenant::Named(name),
             Some(_) => Tenant::Odd,
@@ -105,7 +104,7 @@ impl RequestPolicy for TenantKey {
         let mut look_up = match self.tenant(request) {
             Tenant::Anonymous => LookUp::new().key_part("anonymous"),
             Tenant::Named(name) => {
-                let tag = format!("tenant:{name}");
+                let tag = ["tenant:", name].concat();
                 LookUp::new().key_part(tag.clone()).tag(tag)
             }
             Tenant::Odd => return Pass::because("not a tenant's name").into(),
@@ -122,7 +121,7 @@ impl RequestPolicy for TenantKey {
 impl ResponsePolicy for TenantKey {
     fn on_response(&self, request: &Request<'_>, _: &Response<'_>) -> ResponseDecision {
         let ttl = match self.tenant(request) {
-            Tenant::Named(name) => self.ttl.get(name).copied(),
+            Tenant::Named(name) => self.ttl.get(name).map(|Ttl(ttl)| *ttl),
             Tenant::Anonymous | Tenant::Odd => None,
         };
         Store { ttl, ..Store::default() }.into()

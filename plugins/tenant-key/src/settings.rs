@@ -1,25 +1,19 @@
-//! The settings as they are written in the configuration; `settings.schema.json` says the same to the host.
+//! The settings as they are written in the configuration.
 
 use std::collections::BTreeMap;
 
-use larder_policy::Ttl;
-use serde::Deserialize;
+use larder_policy::{Setting, Ttl};
 
 /// Every one of them may be left out.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Setting)]
 pub struct Settings {
     /// The request header field with the tenant.
-    #[serde(default = "header")]
+    #[setting(default = "x-tenant")]
     pub(crate) header: String,
-    /// The languages the application answers in. None: the language does not matter.
-    #[serde(default)]
+    /// Primary subtags of the languages the application answers in. Without it the language does not matter.
+    #[setting(default = [])]
     pub(crate) languages: Vec<String>,
-    /// By tenant: how long its responses are kept.
-    #[serde(default)]
+    /// By tenant: how long its responses are kept, in seconds or as a time such as "5s".
+    #[setting(default = {})]
     pub(crate) ttl: BTreeMap<String, Ttl>,
-}
-
-fn header() -> String {
-    "x-tenant".to_owned()
 }

@@ -91,5 +91,10 @@ fn settings_that_cannot_work_are_refused() {
     refuse(r#"{ "ttl": { "acme": "99999999999s" } }"#, "is not a time");
     refuse(r#"{ "languages": ["de-AT"] }"#, r#"languages: "de-at" is not a primary subtag"#);
     refuse(r#"{ "ttl": { "a b": 1 } }"#, r#"ttl: "a b" is not a tenant"#);
-    refuse(r#"{ "heder": "x" }"#, "unknown field `heder`");
+    refuse(r#"{ "heder": "x" }"#, "heder: unknown; there are: header, languages, ttl");
+}
+
+#[test]
+fn the_cases_are_decided_as_they_say() {
+    larder_policy::testing::check_cases::<TenantKey>("cases");
 }

@@ -35,9 +35,8 @@
 
 use larder_policy::{
     DoNotStore, Input, Inputs, Policy, Request, Response, ResponseDecision, ResponseInput, ResponsePolicy,
-    Store, Ttl,
+    Setting, Store, Ttl,
 };
-use serde::Deserialize;
 
 pub struct TtlRules {
     path: Input,
@@ -45,31 +44,33 @@ pub struct TtlRules {
     rules: Vec<Rule>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Setting)]
 pub struct Settings {
+    /// The first one that fits decides; where none does, the upstream and the route do.
     rules: Vec<Rule>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Setting)]
 struct Rule {
+    /// A path, or with a * at its end all that begin so.
     path: Option<String>,
-    #[serde(default)]
+    /// Statuses; all that are successful where it is left out.
+    #[setting(minimum = 200, maximum = 599, default = [])]
     status: Vec<u16>,
+    /// As in text/html or image/*.
     content_type: Option<String>,
     ttl: Option<Ttl>,
     stale_while_revalidate: Option<Ttl>,
     stale_if_error: Option<Ttl>,
-    #[serde(default)]
+    #[setting(default = [])]
     tags: Vec<String>,
+    /// For this long nobody waits for another one's answer.
     do_not_store: Option<Ttl>,
 }
 
 impl Policy for TtlRules {
     const NAME: &'static str = "ttl-rules";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SETTINGS_SCHEMA: &'static str = include_str!("settings.schema.json");
     const SELF_TEST: &'static [&'static str] = &[include_str!("../cases/guide.json")];
     type Settings = Settings;
 
@@ -197,5 +198,10 @@ mod tests {
         ] {
             assert!(Tester::<TtlRules>::new(settings).is_err(), "{settings}");
         }
+    }
+
+    #[test]
+    fn the_cases_are_decided_as_they_say() {
+        larder_policy::testing::check_cases::<TtlRules>("cases");
     }
 }

@@ -30,6 +30,7 @@ const RUST: &[File] = files!("plugins/templates/rust":
     "src/lib.rs" = "src/lib.rs",
     "cases/per-currency.json" = "cases/per-currency.json",
     "larder/sdk/Cargo.toml" = "larder/sdk/Cargo.toml",
+    "larder/sdk/derive/Cargo.toml" = "larder/sdk/derive/Cargo.toml",
 );
 /// The SDK as this program's own policies are built with it.
 const SDK: &[File] = files!("plugins/sdk/src":
@@ -37,11 +38,19 @@ const SDK: &[File] = files!("plugins/sdk/src":
     "larder/sdk/src/decision.rs" = "decision.rs",
     "larder/sdk/src/glue.rs" = "glue.rs",
     "larder/sdk/src/inputs.rs" = "inputs.rs",
+    "larder/sdk/src/json.rs" = "json.rs",
     "larder/sdk/src/lib.rs" = "lib.rs",
+    "larder/sdk/src/settings.rs" = "settings.rs",
+    "larder/sdk/src/settings/tests.rs" = "settings/tests.rs",
     "larder/sdk/src/testing.rs" = "testing.rs",
+    "larder/sdk/src/testing/case_file.rs" = "testing/case_file.rs",
+    "larder/sdk/src/testing/cases.rs" = "testing/cases.rs",
+    "larder/sdk/src/testing/cases/tests.rs" = "testing/cases/tests.rs",
     "larder/sdk/src/tests.rs" = "tests.rs",
     "larder/sdk/src/time.rs" = "time.rs",
 );
+/// Its macro.
+const DERIVE: &[File] = files!("plugins/sdk/derive/src": "larder/sdk/derive/src/lib.rs" = "lib.rs");
 /// The versions that this program's own policies are built with; cargo takes out what the project does not need.
 const LOCK: &[File] = &[("Cargo.lock", include_str!("../../../Cargo.lock"))];
 
@@ -71,7 +80,7 @@ const PYTHON: &[File] = files!("plugins/templates/python":
 /// The name is none, or something is where the project would be: then nothing is written.
 pub fn new(wanted: &PolicyNew, out: &mut dyn Write) -> Result<(), ToolError> {
     let parts: &[&[File]] = match wanted.lang {
-        Language::Rust => &[RUST, WIT, SDK, LOCK],
+        Language::Rust => &[RUST, WIT, SDK, DERIVE, LOCK],
         Language::Js => &[JS, WIT],
         Language::Python => &[PYTHON, WIT],
         Language::C => return Err(ToolError::NoTemplateForC),
@@ -112,7 +121,7 @@ const fn language(language: Language) -> &'static str {
 }
 
 fn is_of_template(path: &str) -> bool {
-    !path.starts_with("wit/") && !path.starts_with("larder/sdk/src/") && path != "Cargo.lock"
+    !path.starts_with("wit/") && !path.starts_with("larder/sdk/") && path != "Cargo.lock"
 }
 
 /// A name in the three ways in which it is written, or why it is none.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use larder_policy::{
     Input, Inputs, LookUp, Pass, Policy, Request, RequestDecision, RequestPolicy, Response, ResponseDecision,
-    ResponseInput, ResponsePolicy, Store,
+    ResponseInput, ResponsePolicy, Setting, Store,
 };
 
 struct PerCurrency {
@@ -13,32 +13,20 @@ struct PerCurrency {
     settings: Settings,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(default)]
+/// What stands in the configuration; the host checks it against what is said here.
+#[derive(Setting)]
 struct Settings {
     /// Currencies; the first for who has none.
+    #[setting(default = ["EUR", "USD"])]
     offered: Vec<String>,
     /// Lifetime of responses with `x-kind: price`.
+    #[setting(default = 5_000)]
     price_ttl_ms: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { offered: ["EUR", "USD"].map(str::to_owned).to_vec(), price_ttl_ms: 5_000 }
-    }
 }
 
 impl Policy for PerCurrency {
     const NAME: &'static str = "per-currency";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    // Checked before `configure` is asked.
-    const SETTINGS_SCHEMA: &'static str = r#"{
-        "type": "object", "additionalProperties": false,
-        "properties": {
-            "offered": { "type": "array", "items": { "type": "string" } },
-            "price_ttl_ms": { "type": "integer", "minimum": 0 }
-        }
-    }"#;
     type Settings = Settings;
 
     fn configure(settings: Settings, inputs: &mut Inputs) -> Result<Self, String> {
@@ -79,6 +67,12 @@ mod tests {
     use larder_policy::testing::{Given, Tester};
 
     use super::*;
+
+    /// The files that `larder policy test` puts to the component.
+    #[test]
+    fn the_cases_are_decided_as_they_say() {
+        larder_policy::testing::check_cases::<PerCurrency>("cases");
+    }
 
     #[test]
     fn the_currency_is_part_of_the_key() {

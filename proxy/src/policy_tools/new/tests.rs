@@ -91,23 +91,42 @@ fn all_of_the_sdk_is_in_the_template() {
     assert_eq!(there, SDK.iter().map(|(to, _)| *to).collect::<Vec<_>>());
 }
 
-/// What the SDK depends on here, it depends on there, in the same versions.
+#[test]
+fn all_of_the_macro_is_in_the_template() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/sdk/derive/src");
+    assert_eq!(everything_below(&sources), [sources.join("lib.rs")]);
+}
+
+/// What the SDK and its macro depend on here, they depend on there, in the same versions.
 #[test]
 fn the_sdk_of_the_template_has_the_dependencies_of_the_sdk() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap().parse::<toml::Table>().unwrap();
     let workspace = read("Cargo.toml");
-    let sdk = read("plugins/sdk/Cargo.toml");
-    let template = read("plugins/templates/rust/larder/sdk/Cargo.toml");
     let said = &workspace["workspace"]["dependencies"];
-    let dependencies = sdk["dependencies"].as_table().unwrap();
-    for name in dependencies.keys() {
-        let version =
-            |value: &toml::Value| value.get("version").unwrap_or(value).as_str().unwrap().to_owned();
-        let here = version(&said[name.as_str()]);
-        let there = template["dependencies"].get(name).map(version).unwrap_or_default();
-        let is_same = !there.is_empty() && here.starts_with(&there);
-        assert!(is_same, "{name}: {here} here, {there:?} in the template");
+    for part in ["sdk", "sdk/derive"] {
+        let sdk = dependencies(&read(&format!("plugins/{part}/Cargo.toml")));
+        let template = dependencies(&read(&format!("plugins/templates/rust/larder/{part}/Cargo.toml")));
+        let names = |dependencies: &[(String, toml::Value)]| {
+            dependencies.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&sdk), names(&template));
+        for (name, value) in &template {
+            let version = |value: &toml::Value| {
+                value.get("version").unwrap_or(value).as_str().map(str::to_owned).unwrap_or_default()
+            };
+            let (here, there) = (version(&said[name.as_str()]), version(value));
+            // The macro has no version: it is a part of the project.
+            let is_same = here.starts_with(&there) && here.is_empty() == there.is_empty();
+            assert!(is_same, "{name}: {here} here, {there:?} in the template");
+        }
     }
-    assert_eq!(template["dependencies"].as_table().unwrap().len(), dependencies.len());
+}
+
+/// By name.
+fn dependencies(manifest: &toml::Table) -> Vec<(String, toml::Value)> {
+    let all = manifest["dependencies"].as_table().unwrap();
+    let mut all: Vec<_> = all.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    all.sort_by(|(one, _), (two, _)| one.cmp(two));
+    all
 }
