@@ -41,14 +41,30 @@ pub(crate) fn is_primary_subtag(text: &str) -> bool {
 //# value of 0 means "not acceptable".
 fn weighed(range: &str) -> (&str, u16) {
     let mut parts = range.split(';');
-    let tag = parts.next().unwrap_or_default().trim();
-    let quality = parts.find_map(|part| part.trim().strip_prefix(['q', 'Q'])?.trim_start().strip_prefix('='));
-    match quality.map(|quality| quality.trim().parse::<f32>()) {
+    let tag = parts.next().unwrap_or_default().trim_ascii();
+    let quality =
+        parts.find_map(|part| part.trim_ascii().strip_prefix(['q', 'Q'])?.trim_ascii().strip_prefix('='));
+    match quality {
         None => (tag, 1_000),
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1000")]
-        Some(Ok(quality)) if (0.0..=1.0).contains(&quality) => (tag, (quality * 1_000.0) as u16),
-        Some(_) => (tag, 0),
+        Some(quality) => (tag, thousandths(quality.trim_ascii()).unwrap_or(0)),
     }
+}
+
+/// `0.8` is 800. Digits behind the third say nothing.
+fn thousandths(quality: &str) -> Option<u16> {
+    let (whole, fraction) = quality.split_once('.').unwrap_or((quality, ""));
+    let fraction = fraction.as_bytes();
+    let whole = match whole {
+        "0" => 0,
+        "1" => 1_000,
+        _ => return None,
+    };
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digits = [100, 10, 1].into_iter().zip(fraction);
+    let weight = whole + digits.map(|(worth, digit)| worth * u16::from(digit - b'0')).sum::<u16>();
+    (weight <= 1_000).then_some(weight)
 }
 
 #[cfg(test)]
@@ -71,6 +87,9 @@ mod tests {
         check("it, *;q=0.1", Some("en"));
         check("en;q=0, *;q=0.1", Some("de"));
         check("*, en-GB;q=0.5", Some("de"));
+        check("de;q=0.05, en;q=0.1", Some("en"));
+        check("de;q=0.12345, en;q=0.124", Some("en"));
+        check("de;Q = 1.000, en", Some("de"));
     }
 
     #[test]
@@ -79,6 +98,9 @@ mod tests {
         check("it", None);
         check("de;q=0", None);
         check("de;q=2", None);
+        check("de;q=1.001", None);
+        check("de;q=0.8x", None);
+        check("de;q=-0.8", None);
         check("de;q=NaN", None);
         check("de;q=", None);
         check(";;;,,-,q=1", None);

@@ -402,6 +402,18 @@ fn trap_on_third_call() {
 }
 
 #[test]
+fn two_fields() {
+    let policy = loaded(engine(), "two-fields");
+    assert_eq!(policy.inputs().request_fields, ["x-tenant", "x-plan"]);
+    let mut instances = Instances::new();
+    for (values, expected) in
+        [([Some("acme"), Some("gold")], ["acme", "gold"]), ([None, None], ["anonymous", "free"])]
+    {
+        assert_eq!(decided(instances.call_on_request(&policy, &values)), look_up(&expected, &[]));
+    }
+}
+
+#[test]
 fn writes_much() {
     let fault = Instances::new()
         .call_on_request(&loaded(engine(), "writes-much"), &[])
