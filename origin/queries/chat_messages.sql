@@ -3,23 +3,21 @@
 -- param public_id: path text
 -- param limit: query int8 1..100 = 50
 -- rows: cursor
+-- body: columns
 -- read: replica; max_lag: 2s
 -- tags: chat:{public_id} chat:{public_id}:messages
 -- cache: max-age=1, s-maxage=60
 -- index: chat_public_id_key chat_message_page
 
-SELECT json_build_object(
-           'publicId', m.public_id,
-           'text', m.text,
-           'createdAt', m.created_at,
-           'updatedAt', m.updated_at,
-           'answerTo', p.public_id,
-           'author', CASE WHEN u.id IS NOT NULL THEN json_build_object(
-               'publicId', u.public_id,
-               'name', u.name,
-               'handle', u.handle) END) AS body,
+SELECT m.public_id,
+       m.text,
        m.created_at,
-       m.id
+       m.updated_at,
+       p.public_id AS answer_to,
+       u.public_id AS "author.public_id",
+       u.name AS "author.name",
+       u.handle AS "author.handle",
+       m.id AS _id
 FROM (
     SELECT *
     FROM chat_messages m

@@ -2,13 +2,14 @@
 //!
 //! Read next: `catalogue/prepare.rs`, which made sure that the columns are there.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -27,11 +28,15 @@ use crate::params::Given;
 mod members;
 mod page;
 mod rows;
+pub(crate) mod stream;
 mod value;
 
 #[allow(unused_imports, reason = "for writes")]
 pub(crate) use page::{Body, body};
 pub(crate) use value::is_known as can_write;
+
+/// Whole, or sent while its rows are read.
+pub(crate) type AnswerBody = Either<Full<Bytes>, stream::Chunks>;
 
 pub(crate) const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("larder-served-by");
@@ -85,7 +90,7 @@ pub(crate) fn response(
 /// The value of `Cache-Tag`, or `None` if it would be too long.
 fn tags(endpoint: &Endpoint, given: &Given, rows: &[&Row]) -> Option<String> {
     let mut all = String::new();
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     let per_row = |template: &TagTemplate| template.values().any(|name| !endpoint.is_param(name));
     for template in &endpoint.tags {
         let tags: Vec<String> = if per_row(template) {
@@ -102,7 +107,7 @@ fn tags(endpoint: &Endpoint, given: &Given, rows: &[&Row]) -> Option<String> {
                     all.push(',');
                 }
                 all.push_str(&tag);
-                seen.push(tag);
+                seen.insert(tag);
             }
         }
     }

@@ -27,6 +27,7 @@ use crate::params::{self, Given};
 mod fleet;
 mod lane;
 mod queue;
+mod stream;
 mod target;
 mod watch;
 
@@ -34,6 +35,7 @@ pub(crate) use crate::catalogue::LaneKind;
 pub(crate) use fleet::Role;
 pub(crate) use lane::{Lane, Session};
 pub(crate) use queue::Turn;
+pub(crate) use stream::Streaming;
 pub(crate) use target::Target;
 pub(crate) use watch::watch;
 

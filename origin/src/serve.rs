@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tracing::{debug, error};
 
-use crate::answer;
+use crate::answer::{self, AnswerBody, stream};
 use crate::catalogue::{Catalogue, Found};
 use crate::clock::Stopwatch;
 use crate::cursor::Key;
@@ -36,9 +36,9 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) async fn serve<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+    pub(crate) async fn serve<B>(&self, request: Request<B>) -> Response<AnswerBody> {
         if let Some(own) = self.own_page(&request) {
-            return own;
+            return own.map(Either::Left);
         }
         let mut endpoint = None;
         let response = match self.answer(&request, &mut endpoint).await {
@@ -57,7 +57,7 @@ impl Worker {
                 } else {
                     debug!(endpoint.name = name, status = error.status().as_u16(), "{}", chain(&error));
                 }
-                error.response()
+                error.response().map(Either::Left)
             }
         };
         self.shared.metrics.request(endpoint, response.status());
@@ -68,7 +68,7 @@ impl Worker {
         &self,
         request: &Request<B>,
         found: &mut Option<usize>,
-    ) -> Result<Response<Full<Bytes>>, Error> {
+    ) -> Result<Response<AnswerBody>, Error> {
         accept(request)?;
         let catalogue = &self.shared.catalogue;
         let (index, captures) = match catalogue.router.find(request.method(), request.uri().path()) {
@@ -85,10 +85,17 @@ impl Worker {
         let key = &self.shared.cursor_key;
         let given = params::read(endpoint, &captures, query, key)?;
         let watch = Stopwatch::start();
+        if endpoint.is_streamed() {
+            let streaming = self.database.stream(endpoint, index, &given).await;
+            self.shared.metrics.statement(index, watch.elapsed());
+            return Ok(stream::response(endpoint, &given, streaming?).await?.map(Either::Right));
+        }
         let answered = self.database.run(endpoint, index, &given).await;
         self.shared.metrics.statement(index, watch.elapsed());
         let answered = answered?;
-        answer::response(endpoint, &answered.prepared.layout, &given, &answered, request.headers(), key)
+        let layout = &answered.prepared.layout;
+        let response = answer::response(endpoint, layout, &given, &answered, request.headers(), key)?;
+        Ok(response.map(Either::Left))
     }
 
     /// Health and metrics. Query files cannot have routes below `/-/`.

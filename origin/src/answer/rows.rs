@@ -2,11 +2,13 @@
 //!
 //! Read next: `answer/value.rs`, `answer/members.rs`.
 
+use std::sync::Arc;
+
 use tokio_postgres::Row;
 
 use super::members::members;
 use super::{raw, value};
-use crate::catalogue::prepare::{BodyColumns, Layout, Member};
+use crate::catalogue::prepare::{BodyColumns, Layout, Member, MemberValue};
 use crate::catalogue::{Endpoint, Rows};
 use crate::error::Error;
 use crate::params::{Given, bad};
@@ -31,7 +33,7 @@ enum Source {
         wanted: Vec<(String, bool)>,
         known: Vec<String>,
     },
-    Columns(Vec<Member>),
+    Columns(Arc<[Member]>),
     Nothing,
 }
 
@@ -59,7 +61,7 @@ impl RowWriter {
         };
         let columns = match &layout.body {
             BodyColumns::Json(column) => vec![*column],
-            BodyColumns::Columns(all) => all.iter().map(|member| member.column).collect(),
+            BodyColumns::Columns(all) => all.iter().flat_map(Member::columns).collect(),
             BodyColumns::Nothing => Vec::new(),
         };
         let presence = matches!(endpoint.rows, Rows::Page { .. }).then_some(columns);
@@ -140,12 +142,18 @@ fn columns(row: &Row, members: &[Member], out: &mut Vec<u8>) -> Result<(), Error
     for (index, member) in members.iter().enumerate() {
         out.push(if index == 0 { b'{' } else { b',' });
         out.extend_from_slice(member.key.as_bytes());
-        match raw(row, member.column) {
-            Some(bytes) => {
-                let written = value::push(&member.kind, bytes, out);
-                written.ok_or(Error::Endpoint("a column has a value that is not of its type"))?;
+        match &member.value {
+            MemberValue::Column { column, kind } => match raw(row, *column) {
+                Some(bytes) => {
+                    let written = value::push(kind, bytes, out);
+                    written.ok_or(Error::Endpoint("a column has a value that is not of its type"))?;
+                }
+                None => out.extend_from_slice(b"null"),
+            },
+            MemberValue::Object(inner) => {
+                let is_there = member.columns().into_iter().any(|column| raw(row, column).is_some());
+                if is_there { columns(row, inner, out)? } else { out.extend_from_slice(b"null") }
             }
-            None => out.extend_from_slice(b"null"),
         }
     }
     out.push(b'}');

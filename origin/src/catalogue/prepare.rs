@@ -3,6 +3,8 @@
 //! Done on each new connection: a server whose tables differ says so when it connects, not when a request comes.
 //! Read next: `database/lane.rs`, which calls this; `plan.rs` for how the statements will run.
 
+use std::sync::Arc;
+
 use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Column, Statement};
@@ -38,20 +40,58 @@ pub(crate) struct Layout {
 pub(crate) enum BodyColumns {
     /// In one column, as Postgres wrote them.
     Json(usize),
-    /// One column each.
-    Columns(Vec<Member>),
+    /// In columns of their own.
+    Columns(Arc<[Member]>),
     /// Nowhere: `rows: exec`.
     Nothing,
 }
 
-/// A column that the worker writes as a member of a row.
+/// A member of a row that the worker writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
-    pub(crate) column: usize,
     pub(crate) name: String,
     /// `"name":`
     pub(crate) key: String,
-    pub(crate) kind: Type,
+    pub(crate) value: MemberValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MemberValue {
+    Column {
+        column: usize,
+        kind: Type,
+    },
+    /// Of the columns `object.member`; null if all of them are NULL.
+    Object(Vec<Member>),
+}
+
+impl Member {
+    fn new(name: &str, value: MemberValue) -> Self {
+        let name = camel_case(name);
+        Self { key: format!("{}:", serde_json::Value::from(name.as_str())), name, value }
+    }
+
+    /// Adds a column by its name to the members of a row.
+    fn add(members: &mut Vec<Self>, name: &str, column: usize, kind: &Type) {
+        let own = MemberValue::Column { column, kind: kind.clone() };
+        let Some((object, inner)) = name.split_once('.') else {
+            return members.push(Self::new(name, own));
+        };
+        let inner = Self::new(inner, own);
+        let object = Self::new(object, MemberValue::Object(Vec::new()));
+        match members.iter_mut().find(|member| member.name == object.name) {
+            Some(Self { value: MemberValue::Object(known), .. }) => known.push(inner),
+            // Two members of one name: JSON allows it, and nobody wants it. `prepare` says so.
+            Some(_) | None => members.push(Self { value: MemberValue::Object(vec![inner]), ..object }),
+        }
+    }
+
+    pub(crate) fn columns(&self) -> Vec<usize> {
+        match &self.value {
+            MemberValue::Column { column, .. } => vec![*column],
+            MemberValue::Object(members) => members.iter().flat_map(Self::columns).collect(),
+        }
+    }
 }
 
 /// Why an endpoint is not prepared.
@@ -179,28 +219,30 @@ impl<'e> Reader<'e> {
             return Some(BodyColumns::Nothing);
         }
         if self.endpoint.body == Body::Columns {
-            let columns = self.columns().iter().enumerate();
-            let members: Vec<Member> = columns
-                .filter(|(_, column)| !column.name().starts_with('_'))
-                .map(|(column, described)| {
-                    let name = camel_case(described.name());
-                    let key = format!("{}:", serde_json::Value::from(name.as_str()));
-                    Member { column, name, key, kind: described.type_().clone() }
-                })
-                .collect();
-            for Member { name, kind, .. } in &members {
+            let mut members = Vec::new();
+            for (index, column) in self.columns().iter().enumerate() {
+                let (name, kind) = (column.name(), column.type_());
+                if name.starts_with('_') {
+                    continue;
+                }
                 if !answer::can_write(kind) {
                     let message = format!(
                         "column `{name}` is {kind}, which `body: columns` cannot write; cast it to text"
                     );
                     self.fault(message);
                 }
+                Member::add(&mut members, name, index, kind);
+            }
+            for (index, member) in members.iter().enumerate() {
+                if members.iter().skip(index + 1).any(|other| other.name == member.name) {
+                    self.fault(format!("two columns are called `{}`", member.name));
+                }
             }
             if members.is_empty() {
                 self.fault("the statement has no column for a member of its rows");
                 return None;
             }
-            return Some(BodyColumns::Columns(members));
+            return Some(BodyColumns::Columns(members.into()));
         }
         let body = self.columns().iter().position(|column| column.name() == "body");
         match body.map(|index| self.type_at(index)) {

@@ -10,4 +10,5 @@ mod check;
 mod endpoints;
 mod reads;
 mod pages;
+mod streams;
 mod servers;

@@ -409,6 +409,23 @@ fn fields_select_members_whoever_wrote_the_row() {
 }
 
 #[test]
+fn columns_with_a_point_are_members_of_an_object() {
+    let file = "-- route: GET /objects\n-- rows: many\n-- body: columns\n-- tags: t:{x}\n\n\
+                SELECT n AS id, n AS _x, CASE WHEN n = 1 THEN 'a' END AS \"made_by.first_name\", n > 1 AS last, \
+                CASE WHEN n < 3 THEN n END AS \"made_by.nth\", NULL::text AS \"no.thing\" FROM generate_series(1, 3) n";
+    let mut serving = Database::seeded().serve_with("", &[("objects.sql", file)]);
+    let expected = json!([
+        {"id": 1, "madeBy": {"firstName": "a", "nth": 1}, "last": false, "no": null},
+        {"id": 2, "madeBy": {"firstName": null, "nth": 2}, "last": true, "no": null},
+        {"id": 3, "madeBy": null, "last": true, "no": null},
+    ]);
+    assert_eq!(serving.json("/objects"), expected);
+    assert_eq!(serving.json("/objects?fields=madeBy"), only(&expected, &["madeBy"]));
+    assert_eq!(serving.get("/objects").field("cache-tag"), Some("t:1,t:2,t:3"));
+    refused(&mut serving, "/objects?fields=nth", "fields", "known are id, madeBy, last, no");
+}
+
+#[test]
 fn columns_are_written_as_postgres_would_write_them() {
     const VALUES: &str = "SELECT * FROM (VALUES \
         (true, 1::int2, -2147483648, 9223372036854775807, 1.5::float4, -0.1::float8, 0.00012300::numeric, 'a\"\\é\n\t'::text, \

@@ -1,0 +1,148 @@
+//! A statement whose rows are read while they are sent on, so that memory stays flat whatever their number.
+//!
+//! Has a connection to itself until its last row: Postgres answers a connection in order, and a client that reads slowly would
+//! hold up all others behind it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::{StreamExt as _, future};
+use tokio::time::timeout;
+use tokio_postgres::{Row, RowStream};
+
+use super::{Database, PATIENCE, RunError, Session, Turn, not_prepared, of_statement};
+use crate::catalogue::Endpoint;
+use crate::catalogue::prepare::Prepared;
+use crate::error::Error;
+use crate::params::{self, Given};
+
+/// A statement that has given its first row, if it has any.
+pub(crate) struct Streaming {
+    pub(crate) prepared: Arc<Prepared>,
+    /// The value of `Larder-Version`.
+    pub(crate) stamp: String,
+    turn: Turn,
+    first: Option<Row>,
+    rows: Option<Pin<Box<RowStream>>>,
+}
+
+impl Database {
+    /// Like `run`, for an endpoint whose rows are streamed. What goes wrong before the first row is an error like any other.
+    pub(crate) async fn stream(
+        &self,
+        endpoint: &Endpoint,
+        index: usize,
+        given: &Given,
+    ) -> Result<Streaming, Error> {
+        let mask = endpoint.mask(|condition| given.holds(condition));
+        let mut tried: Vec<Arc<Session>> = Vec::new();
+        let mut last = None;
+        loop {
+            let turn = match self.turn(endpoint.lane, endpoint.read, &tried).await {
+                Ok(turn) => turn,
+                Err(error) => return Err(last.unwrap_or(error)),
+            };
+            let session = turn.session().clone();
+            let error = match self.stream_on(turn, endpoint, index, mask, given).await {
+                Ok(streaming) => return Ok(streaming),
+                Err(RunError::Final(error)) => return Err(error),
+                Err(RunError::Elsewhere(error)) => error,
+                Err(RunError::Outdated) => Error::NoServer,
+            };
+            tried.push(session);
+            if tried.len() >= super::MAX_ATTEMPTS {
+                return Err(error);
+            }
+            last = Some(error);
+        }
+    }
+
+    async fn stream_on(
+        &self,
+        turn: Turn,
+        endpoint: &Endpoint,
+        index: usize,
+        mask: usize,
+        given: &Given,
+    ) -> Result<Streaming, RunError> {
+        let session = turn.session().clone();
+        let mut attempt = 0;
+        let (prepared, stamp, first, rows) = loop {
+            let prepared = session.prepared(index, mask).await.map_err(|e| not_prepared(&session, e))?;
+            match self.begin(&session, &prepared, endpoint, index, mask, given).await {
+                // What was prepared may be out of date: then it is prepared again, once.
+                Err(RunError::Outdated) if attempt == 0 => {
+                    session.forget(index, mask, &prepared);
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+                Ok((stamp, first, rows)) => break (prepared, stamp, first, rows),
+            }
+        };
+        // Without a first row there is nothing more to come.
+        let rows = first.is_some().then_some(rows);
+        Ok(Streaming { prepared, stamp, turn, first, rows })
+    }
+
+    async fn begin(
+        &self,
+        session: &Arc<Session>,
+        prepared: &Arc<Prepared>,
+        endpoint: &Endpoint,
+        index: usize,
+        mask: usize,
+        given: &Given,
+    ) -> Result<(String, Option<Row>, Pin<Box<RowStream>>), RunError> {
+        let variant =
+            endpoint.variants.get(mask).ok_or(RunError::Final(Error::Endpoint("no such variant")))?;
+        let bound = params::bind(endpoint, variant, prepared, given).map_err(RunError::Final)?;
+        let server = self.servers.get(session.server_index);
+        if let Some(count) = server.and_then(|server| server.statements.get(index)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let rows = async {
+            let mut rows = Box::pin(session.client.query_raw(&prepared.statement, bound).await?);
+            let first = rows.next().await.transpose()?;
+            Ok((first, rows))
+        };
+        // The stamp first: the statement's snapshot is taken after what it says.
+        let both = future::join(session.client.query_one(&session.stamp, &[]), rows);
+        let Ok((stamp, rows)) = timeout(self.statement_timeout + PATIENCE, both).await else {
+            session.abandon("no answer in time");
+            return Err(RunError::Final(Error::TooLong));
+        };
+        let stamp =
+            stamp.and_then(|row| row.try_get::<_, String>(0)).map_err(|e| of_statement(session, e))?;
+        let (first, rows) = rows.map_err(|e| of_statement(session, e))?;
+        Ok((stamp, first, rows))
+    }
+}
+
+impl Streaming {
+    pub(crate) fn server(&self) -> &Arc<str> {
+        &self.turn.session().server
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<Row>, Error> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        let Some(rows) = &mut self.rows else { return Ok(None) };
+        let next = rows.next().await.transpose();
+        if !matches!(next, Ok(Some(_))) {
+            // The statement has ended, well or not: the connection is free.
+            self.rows = None;
+        }
+        next.map_err(Error::of_statement)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        // What the server still has to say nobody wants. To read it to its end could take longer than to connect anew.
+        if self.rows.is_some() {
+            self.turn.session().abandon("its rows were not wanted to the end");
+        }
+    }
+}
