@@ -18,6 +18,48 @@ pub trait ReadSettings: Sized {
 }
 
 /// A value in settings, for [`derive@crate::Setting`].
+///
+/// ```
+/// # use larder_policy::{ReadSettings, Setting};
+/// #[derive(Debug, Setting)]
+/// struct Settings {
+///     /// Seconds between two.
+///     #[setting(default = 60, minimum = 1)]
+///     every: u32,
+/// }
+///
+/// let fault = <Settings as ReadSettings>::read(r#"{ "every": 0 }"#).unwrap_err();
+/// assert_eq!(fault, "every: 0 is below 1");
+/// ```
+///
+/// What could mean nothing does not compile: a range of what is no number, and words that are not known.
+///
+/// ```compile_fail,E0080
+/// # use larder_policy::Setting;
+/// #[derive(Setting)]
+/// struct Settings {
+///     #[setting(minimum = 1)]
+///     name: String,
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use larder_policy::Setting;
+/// #[derive(Setting)]
+/// struct Settings {
+///     #[setting(min = 1)]
+///     every: u32,
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use larder_policy::Setting;
+/// #[derive(Setting)]
+/// struct Settings {
+///     #[setting(default = a + b)]
+///     every: u32,
+/// }
+/// ```
 pub trait Setting: Sized {
     /// Whether it may be left out, and is then [`Self::left_out`].
     const IS_OPTIONAL: bool = false;

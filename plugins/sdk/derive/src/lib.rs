@@ -95,7 +95,7 @@ fn struct_bodies(fields: &Fields, struct_name: &syn::Ident) -> Result<(TokenStre
         if minimum.is_some() || maximum.is_some() {
             let why = format!("`{name}` has a range, and is no number");
             checks.push(quote! {
-                const { assert!(<#ty as ::larder_policy::settings::Setting>::HAS_RANGE, #why) };
+                const _: () = assert!(<#ty as ::larder_policy::settings::Setting>::HAS_RANGE, #why);
             });
         }
         let (default, minimum, maximum) = (option(default), option(minimum), option(maximum));
