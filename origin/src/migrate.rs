@@ -4,7 +4,8 @@
 //! file that was changed after it was applied describes a schema that is nowhere. An advisory lock keeps two runs apart.
 //! Each file is one transaction with its row in the table. A file with `-- transaction: none` in the comment at its top runs
 //! statement by statement, for what cannot be in a transaction (`CREATE INDEX CONCURRENTLY`); it must be written so that it can
-//! run again from its first statement, since a failure leaves what was done before.
+//! run again from its first statement, since a failure leaves what was done before. Indexes that such a failure left INVALID
+//! are found and made again first: `migrate/invalid.rs`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,6 +23,10 @@ use crate::catalogue::sql;
 use crate::config::Config;
 use crate::error::chain;
 use crate::faults::{Faults, Position};
+
+mod invalid;
+
+use invalid::{Cure, Invalid};
 
 /// Part of the program, as query files are.
 const SHIPPED: [(&str, &str); 2] = [
@@ -212,6 +217,7 @@ pub(crate) async fn run(config: &Config, migrations: &Migrations, is_plan: bool)
             "{name} was applied to this database and is not among the files: they are older than the database"
         );
     }
+    let cured = cure(&client, migrations, &plan, is_plan).await?;
     for migration in &plan.open {
         if is_plan {
             let how =
@@ -224,11 +230,64 @@ pub(crate) async fn run(config: &Config, migrations: &Migrations, is_plan: bool)
     }
     let database = &config.database.primary;
     match (plan.open.len(), is_plan) {
+        (0, _) if cured > 0 => println!("{database}: {} migrations were applied before", plan.applied),
         (0, _) => println!("{database}: nothing to do, {} migrations were applied before", plan.applied),
         (open, true) => println!("{database}: {open} to apply, {} were applied before", plan.applied),
         (open, false) => println!("{database}: {open} applied now, {} before", plan.applied),
     }
     Ok(())
+}
+
+/// Sees to the indexes that are INVALID, and gives the number of those that needed it.
+#[expect(clippy::print_stdout, reason = "the answer to the command")]
+async fn cure(
+    client: &Client,
+    migrations: &Migrations,
+    plan: &Plan<'_>,
+    is_plan: bool,
+) -> Result<usize, Exit> {
+    let invalid =
+        Invalid::all(client).await.map_err(|e| failed("look for indexes that are not valid", &e))?;
+    let mut cured = 0;
+    for index in &invalid {
+        let Invalid { name, table } = index;
+        // Not in a transaction, and without a lock that writers of the table would wait for.
+        let (what, done, sql) = match index.cure(&migrations.0, &plan.open) {
+            Cure::MakeAgain | Cure::Drop => ("drop", "dropped", format!("DROP INDEX CONCURRENTLY {name}")),
+            Cure::Rebuild => ("rebuild", "rebuilt", format!("REINDEX INDEX CONCURRENTLY {name}")),
+            Cure::LeaveAlone => {
+                warn!(
+                    "the index {name} on {table} is not valid: it costs writes and serves nothing. No file speaks of it, so it \
+                     is left alone; REINDEX INDEX CONCURRENTLY {name} finishes it, DROP INDEX {name} gives it up"
+                );
+                continue;
+            }
+        };
+        cured += 1;
+        if is_plan {
+            println!("would {what} the index {name} on {table}, which a build left invalid");
+            continue;
+        }
+        if let Err(e) = client.batch_execute(&sql).await {
+            // What this attempt left behind, if it was one to rebuild.
+            for half in Invalid::all(client).await.unwrap_or_default() {
+                if half.cure(&migrations.0, &plan.open) == Cure::Drop {
+                    let _ = client.batch_execute(&format!("DROP INDEX CONCURRENTLY {}", half.name)).await;
+                }
+            }
+            let what = format!("{what} the index {name} on {table}, which a build left invalid");
+            return Err(match e.as_db_error() {
+                Some(refusal) => Exit::failed(format!(
+                    "cannot {what}: {} [SQLSTATE {}]; see to the rows that it cannot hold, and run this again",
+                    refusal.message(),
+                    refusal.code().code()
+                )),
+                None => failed(&what, &e),
+            });
+        }
+        println!("{done} the index {name} on {table}, which a build left invalid");
+    }
+    Ok(cured)
 }
 
 /// To the primary, for writing. Ends with the client.

@@ -112,6 +112,59 @@ fn what_cannot_be_in_a_transaction_runs_outside_of_one() {
 }
 
 #[test]
+fn an_index_that_a_failed_build_left_invalid_is_made_again() {
+    let (database, folder) = (Database::empty(), Folder::new());
+    let config = folder.config("[schema]\ndirectory = \"schema\"", &[]);
+    let migrate = ["migrate", "-c", config.to_str().unwrap()];
+    let is_valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'a_n'::regclass";
+    let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    folder.write("schema/0001_a.sql", "CREATE TABLE a (n int);\nINSERT INTO a VALUES (1), (1);");
+    // The trap: it is there after the failure, so a second run would take it for done.
+    folder.write(
+        "schema/0002_b.sql",
+        "-- transaction: none\nCREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS a_n ON a (n);\n",
+    );
+    let said = database.run(&migrate);
+    assert!(said.expect_code(1).err.contains("could not create unique index \"a_n\""), "{said:?}");
+    assert_eq!(database.value(is_valid), "f");
+
+    let planned = database.run(&["migrate", "--plan", "-c", config.to_str().unwrap()]);
+    let expected =
+        "would drop the index a_n on a, which a build left invalid\nwould apply 0002_b (statement by";
+    assert!(planned.expect_code(0).out.starts_with(expected), "{planned:?}");
+    assert_eq!(database.value(is_valid), "f");
+
+    database.sql("DELETE FROM a; INSERT INTO a VALUES (1)");
+    let said = database.run(&migrate);
+    let expected = "dropped the index a_n on a, which a build left invalid\napplied 0002_b\n";
+    assert!(said.expect_code(0).out.starts_with(expected), "{said:?}");
+    assert_eq!(database.value(is_valid), "t");
+
+    // The same after the file was applied: somebody made the index anew, and failed.
+    database.sql("DROP INDEX a_n");
+    database.sql("INSERT INTO a VALUES (1)");
+    for name in ["a_n", "of_someone_else"] {
+        let sql = format!("CREATE UNIQUE INDEX CONCURRENTLY {name} ON a (n)");
+        assert!(rig::postgres::query(&database.primary, &sql).is_err());
+    }
+    let said = database.run(&migrate);
+    let expected =
+        "cannot rebuild the index a_n on a, which a build left invalid: could not create unique index";
+    assert!(said.expect_code(1).err.contains(expected), "{said:?}");
+    assert_eq!(database.value(invalid), "2", "a failed attempt leaves nothing more behind");
+
+    database.sql("DELETE FROM a");
+    let said = database.run(&migrate);
+    let expected = "rebuilt the index a_n on a, which a build left invalid\n";
+    assert!(said.expect_code(0).out.starts_with(expected), "{said:?}");
+    assert!(said.err.contains("the index of_someone_else on a is not valid"), "{said:?}");
+    assert_eq!(database.value(is_valid), "t");
+    assert_eq!(database.value(invalid), "1");
+    let said = database.run(&migrate);
+    assert!(said.expect_code(0).out.contains("nothing to do, 2 migrations"), "{said:?}");
+}
+
+#[test]
 fn a_replica_is_refused() {
     let database = Database::empty();
     for command in ["migrate", "seed"] {
