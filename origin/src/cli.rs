@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::clock::Day;
+
 /// HTTP endpoints from SQL files, answered from Postgres
 #[derive(Debug, Parser)]
 #[command(
@@ -66,11 +68,13 @@ Files NNNN_name.sql run in order, once each, every one in a transaction of its o
     #[command(after_help = "Examples:
   larder-origin seed                               10,000 resources and what belongs to them
   larder-origin seed --resources 1000000
+  larder-origin seed --until 2026-01-31            the same rows on any day, to the byte
   larder-origin seed --if-empty                    nothing if there are rows already
   larder-origin seed --force                       deletes all rows of these tables first
 
-The same number gives the same data, always. Public ids are res-1, usr-1, team-1, ver-1, run-1 and so on; res-1, usr-1 and
-team-1 are public, and res-1 is of usr-1 in team-1.")]
+The same number and day give the same data, always. Public ids are res-1, usr-1, team-1, ver-1, run-1, chat-1, msg-1 and so
+on; res-1, usr-1, team-1 and chat-1 are public, res-1 is of usr-1 in team-1, and usr-1 has unread messages in chat-1, the
+longest one.")]
     Seed(Seed),
 }
 
@@ -106,6 +110,9 @@ pub(crate) struct Seed {
     /// How many resources; everything else is in proportion
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=20_000_000))]
     pub(crate) resources: u32,
+    /// The day that the data ends with, in UTC: nothing in it was made later [default: today]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = str::parse::<Day>)]
+    pub(crate) until: Option<Day>,
     /// Delete every row of these tables first
     #[arg(long, conflicts_with = "if_empty")]
     pub(crate) force: bool,

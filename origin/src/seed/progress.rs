@@ -27,6 +27,11 @@ impl Progress {
         if !done.is_multiple_of(LOOK_EVERY) || self.since_shown.elapsed() < every {
             return;
         }
+        self.say(table, done, of);
+    }
+
+    /// Whenever the last time was.
+    pub(super) fn say(&mut self, table: &str, done: u64, of: u64) {
         self.since_shown = Stopwatch::start();
         let percent = done * 100 / of.max(1);
         let text = if self.is_terminal {

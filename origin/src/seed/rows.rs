@@ -3,12 +3,11 @@
 //! A few users make most resources and a few teams have most members. Resources share their time of creation, in small groups
 //! and in one big import, so that pages which order by time alone would show it. Some are private, deleted, incomplete,
 //! without a version, without a creator, without a team; some users are in no team.
+//! What is being done or to be done is nearly all of the last weeks. A few users are in very many teams.
 //! `usr-1`, `team-1` and `res-1` are what examples use: public and complete. Values in, values out.
 
-/// 2023-01-01, in seconds since 2000-01-01, where Postgres begins to count.
-const START_S: u64 = 8_401 * 86_400;
-/// Up to 2026-01-01.
-const SPAN_S: u64 = 1_096 * 86_400;
+use super::random::{Moment, Random, SPAN_S, small};
+use crate::clock::Day;
 
 const FIRST: [&str; 24] = [
     "Ada",
@@ -77,8 +76,15 @@ const GROUP: [&str; 8] = ["Data", "Design", "Field", "Growth", "Platform", "Qual
 const LANGUAGES: [&[&str]; 6] =
     [&["en"], &["en", "de"], &["en", "fr"], &["es"], &["pt", "en"], &["ja", "en"]];
 const KINDS: [&str; 6] = ["Api", "Code", "Note", "Project", "Routine", "Standard"];
+/// Of a run that is over, and of one that need not be.
+const OLD_STATUS: [&str; 6] = ["Completed", "Completed", "Completed", "Completed", "Failed", "Cancelled"];
 const STATUS: [&str; 8] =
     ["Completed", "Completed", "Completed", "Completed", "Failed", "Cancelled", "InProgress", "Scheduled"];
+const PERMISSIONS: [&str; 3] = [
+    r#"{"resources": ["read", "write"], "members": "admins"}"#,
+    r#"{"resources": ["read", "write"], "members": "all"}"#,
+    r#"{"resources": ["read"], "members": "admins", "isListed": true}"#,
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sizes {
@@ -86,11 +92,11 @@ pub(super) struct Sizes {
     pub(super) teams: u64,
     pub(super) resources: u64,
     pub(super) runs: u64,
+    pub(super) tags: u64,
+    pub(super) chats: u64,
+    /// Seconds since 2000-01-01, where Postgres begins to count.
+    pub(super) start_s: u64,
 }
-
-/// A time, to the microsecond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(u64);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct User {
@@ -112,6 +118,7 @@ pub(super) struct Team {
     pub(super) name: String,
     pub(super) handle: Option<String>,
     pub(super) is_private: bool,
+    pub(super) permissions: String,
     pub(super) created_at: Moment,
 }
 
@@ -135,6 +142,7 @@ pub(super) struct Resource {
     pub(super) score: i32,
     pub(super) bookmarks: i32,
     pub(super) views: i32,
+    pub(super) config: String,
     pub(super) created_at: Moment,
     pub(super) updated_at: Moment,
 }
@@ -164,9 +172,31 @@ pub(super) struct Run {
 }
 
 impl Sizes {
-    pub(super) fn of(resources: u32) -> Self {
+    pub(super) fn of(resources: u32, until: Day) -> Self {
         let resources = u64::from(resources);
-        Self { users: (resources / 10).max(10), teams: (resources / 50).max(5), resources, runs: resources }
+        Self {
+            users: (resources / 10).max(10),
+            teams: (resources / 50).max(5),
+            resources,
+            runs: resources,
+            tags: (resources / 200).clamp(20, 5_000),
+            chats: (resources / 20).max(5),
+            start_s: (until.since_2000() * 86_400).saturating_sub(SPAN_S),
+        }
+    }
+
+    pub(super) fn end(&self) -> Moment {
+        Moment::of(self.start_s + SPAN_S)
+    }
+
+    /// Later by so many seconds, and not in the future.
+    pub(super) fn later(&self, moment: Moment, seconds: u64) -> Moment {
+        moment.later(seconds).min(self.end())
+    }
+
+    /// When the `nth` of `count` was made.
+    pub(super) fn at(&self, nth: u64, count: u64, random: &mut Random) -> Moment {
+        Moment::at(self.start_s, nth, count, random).min(self.end())
     }
 
     pub(super) fn user(&self, id: u64) -> User {
@@ -174,7 +204,7 @@ impl Sizes {
         let (first, last) = (random.pick(&FIRST), random.pick(&LAST));
         let (has_handle, has_email) = (!random.is_one_in(6) || id == 1, !random.is_one_in(9) || id == 1);
         let handle = format!("{}_{}_{id}", first.to_lowercase(), last.to_lowercase());
-        let created_at = Moment::at(id - 1, self.users, &mut random);
+        let created_at = self.at(id - 1, self.users, &mut random);
         let theme = random.pick(&["light", "dark", "system"]);
         User {
             id,
@@ -184,9 +214,13 @@ impl Sizes {
             is_bot: random.is_one_in(25),
             is_private: id != 1 && random.is_one_in(11),
             languages: random.pick(&LANGUAGES),
-            preferences: format!("{{\"theme\": \"{theme}\", \"pageSize\": {}}}", 10 + 10 * random.below(5)),
+            preferences: if id != 1 && random.is_one_in(12) {
+                "{}".to_owned()
+            } else {
+                format!("{{\"theme\": \"{theme}\", \"pageSize\": {}}}", 10 + 10 * random.below(5))
+            },
             created_at,
-            updated_at: created_at.later(random.below(90 * 86_400)),
+            updated_at: self.later(created_at, random.below(90 * 86_400)),
         }
     }
 
@@ -199,7 +233,8 @@ impl Sizes {
             name: format!("{subject} {group}"),
             handle: has_handle.then(|| format!("{}_{}_{id}", subject.to_lowercase(), group.to_lowercase())),
             is_private: id > 3 && random.is_one_in(9),
-            created_at: Moment::at(id - 1, self.teams, &mut random),
+            permissions: random.pick(&PERMISSIONS).to_owned(),
+            created_at: self.at(id - 1, self.teams, &mut random),
         }
     }
 
@@ -209,6 +244,8 @@ impl Sizes {
         let count = match user {
             1 => 3,
             _ if random.is_one_in(7) => 0,
+            // Those who are everywhere.
+            _ if random.is_one_in(400) => (20 + random.below(180)).min(self.teams),
             _ => 1 + random.skewed(8),
         };
         let mut members: Vec<Member> = Vec::new();
@@ -218,7 +255,7 @@ impl Sizes {
             let day = if nth % 2 == 0 { random.below(SPAN_S / 86_400) } else { 0 };
             let created_at = match members.last() {
                 Some(before) if nth % 2 == 1 => before.created_at,
-                _ => Moment::of(START_S + day * 86_400),
+                _ => Moment::of(self.start_s + day * 86_400),
             };
             if !members.iter().any(|member| member.team == team) {
                 members.push(Member { user, team, is_admin: nth == 0 && random.is_one_in(3), created_at });
@@ -236,20 +273,29 @@ impl Sizes {
         // What is watched is watched by many.
         let views = random.skewed(2_000) * random.skewed(50);
         let bookmarks = views * random.below(20) / 100;
-        let created_at = Moment::at(id - 1, self.resources, &mut random);
+        let created_at = self.at(id - 1, self.resources, &mut random);
+        let kind = if is_example { "Routine" } else { kind };
+        let language = random.pick(&["en", "de", "fr", "ja"]);
+        let config = if kind == "Routine" && (is_example || !random.is_one_in(4)) {
+            let timeout = 30 * (1 + random.skewed(120));
+            format!("{{\"language\": \"{language}\", \"executionTimeout\": {timeout}}}")
+        } else {
+            format!("{{\"language\": \"{language}\", \"size\": {}}}", random.skewed(1_000))
+        };
         Resource {
             id,
             creator: if is_example { Some(1) } else { creator },
             team: if is_example { Some(1) } else { team },
-            kind: if is_example { "Routine" } else { kind },
+            kind,
             is_private: !is_example && random.is_one_in(9),
             is_deleted: !is_example && random.is_one_in(30),
             has_complete_version: self.versions(id).iter().any(|version| version.is_complete),
             score: small(bookmarks / 2 + random.below(10)),
             bookmarks: small(bookmarks),
             views: small(views),
+            config,
             created_at,
-            updated_at: created_at.later(random.below(200 * 86_400)),
+            updated_at: self.later(created_at, random.below(200 * 86_400)),
         }
     }
 
@@ -263,7 +309,7 @@ impl Sizes {
             _ => 1 + random.skewed(6),
         };
         let (subject, work) = (random.pick(&SUBJECT), random.pick(&WORK));
-        let mut created_at = Moment::at(resource - 1, self.resources, &mut Random::of("resources", resource));
+        let mut created_at = self.at(resource - 1, self.resources, &mut Random::of("resources", resource));
         let version = |index| {
             let is_complete = is_example || !random.is_one_in(12);
             let name =
@@ -274,7 +320,7 @@ impl Sizes {
                 30 * (1 + random.below(20))
             );
             let of_this = created_at;
-            created_at = created_at.later(random.below(30 * 86_400));
+            created_at = self.later(created_at, random.below(30 * 86_400));
             Version {
                 resource,
                 index: small(index),
@@ -291,9 +337,10 @@ impl Sizes {
     /// `versions` is how many there are of all resources.
     pub(super) fn run(&self, id: u64, versions: u64) -> Run {
         let mut random = Random::of("runs", id);
-        let status = random.pick(&STATUS);
-        let created_at = Moment::at(id - 1, self.runs, &mut random);
-        let started_at = (status != "Scheduled").then(|| created_at.later(random.below(600)));
+        let is_recent = id * 50 > self.runs * 49 || random.is_one_in(500);
+        let status = if is_recent { random.pick(&STATUS) } else { random.pick(&OLD_STATUS) };
+        let created_at = self.at(id - 1, self.runs, &mut random);
+        let started_at = (status != "Scheduled").then(|| self.later(created_at, random.below(600)));
         let has_ended = matches!(status, "Completed" | "Failed" | "Cancelled");
         Run {
             id,
@@ -304,84 +351,9 @@ impl Sizes {
             started_at,
             completed_at: started_at
                 .filter(|_| has_ended)
-                .map(|started_at| started_at.later(1 + random.below(7_200))),
+                .map(|started_at| self.later(started_at, 1 + random.below(7_200))),
             created_at,
         }
-    }
-}
-
-impl Moment {
-    fn of(seconds: u64) -> Self {
-        Self(seconds * 1_000_000)
-    }
-
-    pub(super) fn since_2000_us(self) -> i64 {
-        i64::try_from(self.0).unwrap_or(i64::MAX)
-    }
-
-    /// The `nth` of `count` that are spread over the years. Of every 24 in a row 8 have one and the same time, and one in fifty
-    /// came with an import, all at one moment.
-    fn at(nth: u64, count: u64, random: &mut Random) -> Self {
-        let fraction_us = random.below(1_000_000);
-        if random.is_one_in(50) {
-            return Self::of(START_S + SPAN_S / 2);
-        }
-        let group = nth / 8;
-        if group.is_multiple_of(3) {
-            return Self::of(START_S + SPAN_S * (group * 8) / count);
-        }
-        Self(Self::of(START_S + SPAN_S * nth / count).0 + fraction_us)
-    }
-
-    fn later(self, seconds: u64) -> Self {
-        Self(self.0 + seconds * 1_000_000)
-    }
-}
-
-fn small(number: u64) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-/// SplitMix64: each row has its own, so that no row depends on another.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn of(table: &str, row: u64) -> Self {
-        let table = table.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let mut random = Self(table ^ row.wrapping_mul(0xd1b5_4a32_d192_ed03));
-        random.next();
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    fn is_one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-
-    /// Below `bound`; half of the time below an eighth of it.
-    fn skewed(&mut self, bound: u64) -> u64 {
-        // A 24-bit fraction, cubed: all in whole numbers, so the same on every machine.
-        let fraction = u128::from(self.next() >> 40);
-        u64::try_from((fraction * fraction * fraction * u128::from(bound)) >> 72).unwrap_or(0)
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let index = self.below(from.len() as u64);
-        from[usize::try_from(index).unwrap_or(0)]
     }
 }
 
@@ -389,12 +361,20 @@ impl Random {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes = Sizes { users: 1_000, teams: 200, resources: 10_000, runs: 10_000 };
+    const SIZES: Sizes = Sizes {
+        users: 1_000,
+        teams: 200,
+        resources: 10_000,
+        runs: 10_000,
+        tags: 50,
+        chats: 500,
+        start_s: 8_401 * 86_400,
+    };
 
     #[test]
     fn what_examples_use_is_there_for_every_size() {
         for resources in [10, 100, 10_000, 1_000_000] {
-            let sizes = Sizes::of(resources);
+            let sizes = Sizes::of(resources, "2026-01-01".parse().unwrap());
             assert!(!sizes.user(1).is_private && !sizes.team(1).is_private);
             let example = sizes.resource(1);
             assert_eq!((example.creator, example.team), (Some(1), Some(1)));
@@ -416,7 +396,7 @@ mod tests {
         assert!((100..1_000).contains(&share(&|resource| resource.creator.is_none())));
         assert!((5_000..8_000).contains(&share(&|resource| resource.team.is_none())));
         assert!(share(&|resource| resource.creator.is_some_and(|user| user <= SIZES.users / 8)) > 4_500);
-        let import = Moment::of(START_S + SPAN_S / 2);
+        let import = Moment::of(SIZES.start_s + SPAN_S / 2);
         assert!((100..400).contains(&share(&|resource| resource.created_at == import)));
         assert!((1..=SIZES.users).any(|user| SIZES.memberships(user).is_empty()));
     }

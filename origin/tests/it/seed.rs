@@ -2,12 +2,26 @@
 
 use crate::support::Database;
 
-const TABLES: [&str; 6] = ["users", "teams", "members", "resources", "resource_versions", "runs"];
+const TABLES: [&str; 12] = [
+    "users",
+    "teams",
+    "members",
+    "resources",
+    "resource_versions",
+    "runs",
+    "tags",
+    "resource_tags",
+    "chats",
+    "chat_participants",
+    "chat_messages",
+    "sessions",
+];
+const SEED: [&str; 5] = ["seed", "--resources", "500", "--until", "2026-01-31"];
 
 fn fingerprints(database: &Database) -> Vec<String> {
     let of = |table: &str| {
         let sql = format!(
-            "SELECT count(*) || ' ' || coalesce(md5(string_agg(t::text, '|' ORDER BY id)), '') FROM {table} t"
+            "SELECT count(*) || ' ' || coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {table} t"
         );
         format!("{table} {}", database.value(&sql))
     };
@@ -19,7 +33,7 @@ fn the_same_size_gives_the_same_rows() {
     let seeded = || {
         let database = Database::empty();
         database.run(&["migrate"]).expect_code(0);
-        database.run(&["seed", "--resources", "500"]).expect_code(0);
+        database.run(&SEED).expect_code(0);
         database
     };
     let database = seeded();
@@ -31,15 +45,19 @@ fn the_same_size_gives_the_same_rows() {
     assert!(
         said.expect_code(1)
             .err
-            .contains("users, teams, members, resources, resource_versions, runs already have rows")
+            .contains("chats, chat_participants, chat_messages, sessions already have rows")
     );
     assert!(said.err.contains("--if-empty") && said.err.contains("--force"), "{said:?}");
     let said = database.run(&["seed", "--resources", "500", "--if-empty"]);
     assert!(said.expect_code(0).out.contains("nothing to do"), "{said:?}");
     assert_eq!(fingerprints(&database), expected);
     database.sql("DELETE FROM runs; UPDATE users SET name = 'someone else'");
-    database.run(&["seed", "--resources", "500", "--force"]).expect_code(0);
+    let indexes =
+        "SELECT string_agg(indexdef, '|' ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'public'";
+    let before = database.value(indexes);
+    database.run(&[SEED.as_slice(), &["--force"]].concat()).expect_code(0);
     assert_eq!(fingerprints(&database), expected);
+    assert_eq!(database.value(indexes), before, "indexes are taken away while rows are written");
 }
 
 #[test]
@@ -59,6 +77,27 @@ fn what_it_leaves_is_a_database_to_work_with() {
                       AND r.resource_version_id IS NOT NULL";
     assert_eq!(database.value(orphans), "0");
     assert_eq!(database.value("SELECT count(*) FROM resource_versions v WHERE NOT EXISTS (SELECT FROM resources WHERE id = root_id)"), "0");
+
+    // Nothing looks these up: they are checked by making them anew.
+    let unchecked = "SELECT format('ALTER TABLE %s ADD FOREIGN KEY (%s) REFERENCES %s', conrelid::regclass, attname, confrelid::regclass) \
+                     FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1] WHERE contype = 'f'";
+    for row in database.sql(unchecked) {
+        database.sql(row[0].as_deref().unwrap());
+    }
+
+    // It is as uneven as real data: what is recent is there, and some of everything is much.
+    for expected in [
+        "SELECT count(*) BETWEEN 10 AND 1000 FROM runs WHERE status IN ('Scheduled', 'InProgress')",
+        "SELECT count(*) > 5 FROM runs WHERE status = 'Failed' AND created_at > now() - interval '7 days'",
+        "SELECT count(*) > 50 FROM resources WHERE created_at > now() - interval '7 days' AND NOT is_private",
+        "SELECT count(*) > 100 FROM sessions WHERE is_active AND expires_at > now()",
+        "SELECT max(n) > 500 FROM (SELECT count(*) n FROM chat_messages GROUP BY chat_id) c",
+        "SELECT max(n) > 100 FROM (SELECT count(*) n FROM members GROUP BY team_id) c",
+        "SELECT max(n) > 50 FROM (SELECT count(*) n FROM members GROUP BY user_id) c",
+        "SELECT max(created_at) <= now() FROM chat_messages",
+    ] {
+        assert_eq!(database.value(expected), "t", "{expected}");
+    }
 
     // Ids go on where they ended, and statistics are there.
     for table in ["users", "teams"] {
