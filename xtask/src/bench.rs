@@ -1,7 +1,9 @@
 //! Benchmarks. Each compares with its peers in one run on this machine: servers pinned to one core, the load to
-//! another, rounds that alternate, medians of ratios. An absolute figure says nothing about another machine.
+//! another, rounds that alternate, medians of ratios. An absolute figure says nothing about another machine. The one that holds
+//! absolute figures against targets is `targets`: those of the performance guide, on whatever machine it runs.
 //!
-//! Read next: `bench/hit.rs` and `bench/policy.rs`; what the peers are is in the crate `tests/bench`.
+//! Read next: `bench/hit.rs`, `bench/policy.rs`, `bench/targets.rs` and `bench/origin.rs`; what the peers are is in the crate
+//! `tests/bench`.
 
 use std::process::ExitCode;
 
@@ -10,6 +12,10 @@ use crate::{Error, stop};
 mod hit;
 mod policy;
 mod swap;
+mod targets;
+mod origin;
+mod database;
+mod paced;
 mod servers;
 mod rounds;
 mod load;
@@ -28,6 +34,10 @@ enum Benchmark {
     Swap(swap::Options),
     /// What policies cost: a call, a remembered decision, and hits beside nginx with njs and Envoy with a Wasm filter
     Policy(policy::Options),
+    /// The origin worker at the rates of the performance guide: reads, writes, aggregations, bulk, and all of them at once
+    Targets(targets::Options),
+    /// Point reads and pages of the origin worker beside pgbench with the same prepared statements on the same server
+    Origin(origin::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
@@ -37,5 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
         Benchmark::Hit(options) => hit::run(options),
         Benchmark::Swap(options) => swap::run(options),
         Benchmark::Policy(options) => policy::run(options),
+        Benchmark::Targets(options) => targets::run(options),
+        Benchmark::Origin(options) => origin::run(options),
     }
 }

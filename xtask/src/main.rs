@@ -39,7 +39,10 @@ enum Command {
     #[command(after_help = "Examples:
   cargo xtask bench hit                a hit beside a bare hyper server and nginx proxy_cache
   cargo xtask bench hit --rounds 9 --seconds 5
-  cargo xtask bench policy             policies in three languages beside nginx with njs and Envoy with a Wasm filter")]
+  cargo xtask bench policy             policies in three languages beside nginx with njs and Envoy with a Wasm filter
+  cargo xtask bench targets            the performance guide's rates and response times, on a million resources
+  cargo xtask bench targets --resources 100000 --seconds 10
+  cargo xtask bench origin             the origin worker beside pgbench, same statements, same server")]
     Bench(bench::Options),
 }
 

@@ -8,6 +8,7 @@ mod migrate;
 mod seed;
 mod check;
 mod endpoints;
+mod guide;
 mod reads;
 mod pages;
 mod streams;

@@ -31,11 +31,28 @@ pub(super) fn wrk(
         command.arg("-H").arg(format!("{name}: {value}"));
     }
     command.arg(format!("-c{connections}")).arg(format!("-d{seconds}s")).arg(url);
+    measured(&mut command)
+}
+
+/// One round of the requests that a script makes, on no core in particular.
+pub(super) fn wrk_script(
+    url: &str,
+    script: &Path,
+    connections: u32,
+    seconds: u32,
+) -> Result<Measured, Error> {
+    let mut command = Command::new("wrk");
+    command.args(["--latency", "-t1", "-s"]).arg(script);
+    command.arg(format!("-c{connections}")).arg(format!("-d{seconds}s")).arg(url);
+    measured(&mut command)
+}
+
+fn measured(command: &mut Command) -> Result<Measured, Error> {
     let output = command.stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() || text.contains("Non-2xx") || text.contains("Socket errors") {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(format!("wrk {url}: {}\n{text}{said}", output.status).into());
+        return Err(format!("{command:?}: {}\n{text}{said}", output.status).into());
     }
     let after = |label: &str| {
         text.lines().find_map(|line| line.trim().strip_prefix(label)).map(|value| value.trim().to_owned())
