@@ -75,8 +75,9 @@ fn load(wanted: &Serve) -> Result<(Config, Option<PathBuf>), Exit> {
 }
 
 /// `code_cache`: where compiled policies are kept.
-fn engine(code_cache: Option<&Path>) -> Result<Engine, Exit> {
-    let engine = Engine::new(Limits::default()).map_err(|error| Exit::failed(&error))?;
+fn engine(config: &Config, code_cache: Option<&Path>) -> Result<Engine, Exit> {
+    let limits = Limits::for_threads(config.workers.get());
+    let engine = Engine::new(limits).map_err(|error| Exit::failed(&error))?;
     match code_cache {
         Some(folder) => engine.with_code_cache(folder).map_err(|error| Exit::failed(&error)),
         None => Ok(engine),
@@ -86,7 +87,7 @@ fn engine(code_cache: Option<&Path>) -> Result<Engine, Exit> {
 #[expect(clippy::print_stdout, reason = "the answer to the command")]
 fn check(file: &Path) -> Result<(), Exit> {
     let config = Config::load(file).map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, faults.to_string()))?;
-    live::check(&config, file, &engine(None)?)
+    live::check(&config, file, &engine(&config, None)?)
         .map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
     for warning in &config.warnings {
         println!("warning: {warning}");
@@ -114,7 +115,7 @@ fn serve(wanted: &Serve) -> Result<(), Exit> {
         tracing::warn!("{warning}");
     }
     let name = file.clone().unwrap_or_else(|| PathBuf::from("(command line)"));
-    let engine = engine(config.code_cache.as_deref())?;
+    let engine = engine(&config, config.code_cache.as_deref())?;
     let proxy = Proxy::new(config, &name, Clock::System, engine)
         .map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
     let proxy = Arc::new(proxy);
@@ -214,7 +215,8 @@ fn explain(wanted: &Explain) -> Result<(), Exit> {
     }
     let path = &wanted.file.config;
     let config = Config::load(path).map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, faults.to_string()))?;
-    let proxy = Proxy::new(config, path, Clock::System, engine(None)?)
+    let engine = engine(&config, None)?;
+    let proxy = Proxy::new(config, path, Clock::System, engine)
         .map_err(|faults| Exit(EXIT_BAD_CONFIGURATION, lines(&faults)))?;
     print!("{}", explain::explain(&Arc::new(proxy), &question).map_err(failed)?);
     Ok(())

@@ -62,11 +62,21 @@ impl Engine {
     /// Reserves the addresses for all instances at once; later ones cost microseconds and no allocation. Where
     /// there are not so many addresses (`ulimit -v`), an instance takes what it needs when it is made.
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
-        let wasmtime = wasmtime::Engine::new(&pooled(&limits))
-            .or_else(|_| wasmtime::Engine::new(&on_demand(&limits)))
-            .map_err(|error| EngineError::Setup(error.into()))?;
+        let (wasmtime, limits) = match wasmtime::Engine::new(&pooled(&limits)) {
+            Ok(wasmtime) => (wasmtime, limits),
+            Err(_) => {
+                let wasmtime = wasmtime::Engine::new(&on_demand(&limits));
+                let wasmtime = wasmtime.map_err(|error| EngineError::Setup(error.into()))?;
+                (wasmtime, Limits { instances: u32::MAX, ..limits })
+            }
+        };
         let ticker = Ticker::start(wasmtime.clone()).map_err(EngineError::Ticker)?;
         Ok(Self { shared: Arc::new(Shared { wasmtime, limits, ticker }), code_cache: None })
+    }
+
+    /// How many instances there may be at once.
+    pub fn instances_max(&self) -> u32 {
+        self.shared.limits.instances
     }
 
     /// The same, keeping what it compiles in a folder, and taking from there what it compiled before.

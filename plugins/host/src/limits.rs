@@ -13,8 +13,7 @@ pub struct Limits {
     pub deadline: Duration,
     /// Ceiling of one instance's linear memory, of all its parts together.
     pub memory_bytes: usize,
-    /// How many instances may exist at once: policies times threads, twice that while a reload swaps them, and
-    /// one while a policy is loaded.
+    /// How many instances may exist at once: policies times threads, and one while a policy is loaded.
     pub instances: u32,
     /// After so many calls an instance is replaced, so that what it leaks or remembers has an end.
     pub calls_per_instance: u32,
@@ -34,6 +33,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The defaults, with room for some policies on each of so many threads.
+    pub fn for_threads(threads: usize) -> Self {
+        let fewest = Self::default().instances;
+        let instances = u32::try_from(threads).unwrap_or(u32::MAX).saturating_mul(INSTANCES_PER_THREAD);
+        Self { instances: instances.clamp(fewest, INSTANCES_MAX), ..Self::default() }
+    }
+}
+
+/// A route that has settings of its own for a policy has a policy of its own.
+const INSTANCES_PER_THREAD: u32 = 64;
+/// Two memories each, which together are half of the addresses that there are.
+const INSTANCES_MAX: u32 = 8_192;
 /// At load nobody waits for the answer, and an interpreter warms up: more time than [`Limits::deadline`].
 pub(crate) const LOAD_DEADLINE: Duration = Duration::from_secs(1);
 /// Bytes a guest may hand over in one call: the largest answer body and all else it may say, with room.

@@ -81,6 +81,11 @@ pub enum PrepareError {
     },
     #[error("{file}:{line}:{column}: {place}: {source}")]
     Policy { file: PathBuf, line: usize, column: usize, place: Box<str>, source: LoadError },
+    #[error(
+        "{file}: {policies} policies on {workers} workers are more than there is room for ({room} instances, one for each \
+         policy on each worker); give routes the same settings for a policy, or set fewer `workers`"
+    )]
+    NoRoom { file: PathBuf, policies: usize, workers: usize, room: u32 },
 }
 
 impl Health {
@@ -124,6 +129,15 @@ pub fn prepare(
         let uses = config.policies_of(route);
         let chain = Chain::of(uses.zip(of_all.iter().cloned().chain(own)), known.iter().chain(&chains));
         chains.push(chain);
+    }
+    let mut generations: Vec<u64> =
+        chains.iter().flat_map(|chain| &chain.links).map(|link| link.live.generation).collect();
+    generations.sort_unstable();
+    generations.dedup();
+    let (policies, workers, room) = (generations.len(), config.workers.get(), engine.instances_max());
+    // One more for each while somebody asks for an explanation, and one while a policy is loaded.
+    if policies * (workers + 1) >= usize::try_from(room).unwrap_or(usize::MAX) {
+        loader.faults.push(PrepareError::NoRoom { file: file.to_owned(), policies, workers, room });
     }
     if loader.faults.is_empty() { Ok(chains) } else { Err(loader.faults) }
 }
@@ -242,4 +256,40 @@ pub fn read_component(path: &Path) -> Result<Vec<u8>, std::io::Error> {
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text));
     }
     Ok(wasm)
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_host::Limits;
+
+    use super::*;
+
+    #[test]
+    fn more_policies_than_there_is_room_for_are_refused() {
+        let built = rig::policies::build().unwrap_or_else(|error| panic!("{error}"));
+        let folder = std::env::temp_dir().join(format!("larder-chain-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("larder.toml");
+        let prepared = |instances: u32, name: &str| {
+            let text = format!(
+                "listen = [\"127.0.0.1:0\"]\nworkers = 2\n[[upstream]]\nservers = [\"http://127.0.0.1:1\"]\n\
+                 [[policy]]\ncomponent = \"{0}/pass.wasm\"\n[[route]]\nname = \"all\"\npolicy = {{ component = \"{0}/{name}.wasm\" }}\n",
+                built.display()
+            );
+            std::fs::write(&file, text).unwrap();
+            let engine = Engine::new(Limits { instances, ..Limits::default() }).unwrap();
+            prepare(&engine, &Config::load(&file).unwrap(), &file, &[], None).map(|_| ())
+        };
+        // Two for each worker, two for whoever asks why, and one to load them.
+        assert!(prepared(7, "answer").is_ok());
+        let refused = prepared(6, "answer").unwrap_err();
+        let text = refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(
+            text.contains("2 policies on 2 workers are more than there is room for (6 instances"),
+            "{text}"
+        );
+        // The same with the same settings is one.
+        assert!(prepared(6, "pass").is_ok());
+        let _ = std::fs::remove_dir_all(&folder);
+    }
 }
