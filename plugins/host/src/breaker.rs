@@ -64,25 +64,33 @@ impl Breaker {
 
     /// Whether the policy may be called. While it is out one call is let through from time to time.
     pub fn permission(&self, now_ms: u64) -> Permission {
-        match self.out_until_ms.load(Relaxed) {
-            0 => return Permission::Granted,
-            until if now_ms < until => return Permission::Refused,
-            _ => (),
+        if self.is_in() {
+            return Permission::Granted;
+        }
+        if self.is_open(now_ms) {
+            return Permission::Refused;
         }
         let _faults = self.faults();
-        match self.out_until_ms.load(Relaxed) {
-            0 => Permission::Granted,
-            until if now_ms < until => Permission::Refused,
-            _ => {
-                self.out_until_ms.store(now_ms.saturating_add(TRIAL_MS), Relaxed);
-                Permission::Trial
-            }
+        if self.is_in() {
+            return Permission::Granted;
         }
+        if self.is_open(now_ms) {
+            return Permission::Refused;
+        }
+        self.out_until_ms.store(now_ms.saturating_add(TRIAL_MS), Relaxed);
+        Permission::Trial
     }
 
-    /// Whether it is out, without taking the place of one who tries.
+    /// Whether all is well: then nobody needs to know what time it is.
+    pub fn is_in(&self) -> bool {
+        self.out_until_ms.load(Relaxed) == 0
+    }
+
+    /// Whether it is out, without taking the place of one who tries. A clock that was set back keeps it out no longer than
+    /// the longest pause is.
     pub fn is_open(&self, now_ms: u64) -> bool {
-        self.out_until_ms.load(Relaxed) > now_ms
+        let left_ms = self.out_until_ms.load(Relaxed).saturating_sub(now_ms);
+        left_ms > 0 && left_ms <= LONGEST_PAUSE_MS
     }
 
     /// It decided. Once it is out, a call that was under way before is no sign that it is well: a trial is.
@@ -91,7 +99,7 @@ impl Breaker {
             return;
         }
         let mut faults = self.faults();
-        let is_out = self.out_until_ms.load(Relaxed) != 0;
+        let is_out = !self.is_in();
         match (permission, is_out) {
             (Permission::Trial, true) => {
                 *faults = Faults::default();
@@ -106,7 +114,7 @@ impl Breaker {
     /// It gave no decision.
     pub fn faulted(&self, permission: Permission, now_ms: u64) -> Tripped {
         let mut faults = self.faults();
-        if self.out_until_ms.load(Relaxed) != 0 {
+        if !self.is_in() {
             // Of several calls that were under way when it went out, none counts.
             if permission == Permission::Trial {
                 faults.pause_ms = faults.pause_ms.saturating_mul(2).min(LONGEST_PAUSE_MS);
@@ -114,7 +122,7 @@ impl Breaker {
             }
             return Tripped::Already;
         }
-        if now_ms.saturating_sub(faults.window_began_ms) > WINDOW_MS {
+        if now_ms.abs_diff(faults.window_began_ms) > WINDOW_MS {
             faults.window_began_ms = now_ms;
             faults.in_window = 0;
         }
@@ -245,6 +253,22 @@ mod tests {
         let breaker = Breaker::new();
         for number in 0..200 {
             assert_eq!(breaker.faulted(Granted, NOW + number * WINDOW_MS / 10), Tripped::No);
+            breaker.succeeded(Granted);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_keep_it_out() {
+        const EARLIER: u64 = NOW - LONGEST_PAUSE_MS;
+        let breaker = out();
+        assert!(!breaker.is_open(EARLIER) && !breaker.is_in());
+        assert_eq!(breaker.permission(EARLIER), Trial);
+        assert_eq!(breaker.faulted(Trial, EARLIER), Tripped::Already);
+        assert_eq!(breaker.permission(EARLIER + 2 * FIRST_PAUSE_MS - 1), Refused);
+        // Nor does a window that has not begun yet count on.
+        let breaker = Breaker::new();
+        for number in 0..40 {
+            assert_eq!(breaker.faulted(Granted, NOW - number * 2 * WINDOW_MS), Tripped::No);
             breaker.succeeded(Granted);
         }
     }

@@ -18,7 +18,7 @@ pub(super) enum Unasked {
 
 /// Whether a policy is there to be asked, as it is as good as always: nobody needs to know what time it is.
 pub(super) fn is_in(worker: &Worker, link: &Link) -> bool {
-    worker.is_aside || !link.live.health.breaker.is_open(0)
+    worker.is_aside || link.live.health.breaker.is_in()
 }
 
 /// Whether a policy that is taken out may be asked all the same at this moment.
