@@ -91,7 +91,7 @@ impl View {
     fn of(live: Arc<Live>, metrics: &WorkerMetrics, pools: &RefCell<HashMap<Box<str>, Rc<Pool>>>) -> View {
         let routes = live.config.routes.iter().map(|route| metrics.route(route.name.as_str())).collect();
         let policies = live.config.routes.iter().zip(&live.chains).map(|(route, chain)| {
-            let counted = |link: &Link| metrics.policy(route.name.as_str(), link.live.policy.name());
+            let counted = |link: &Link| metrics.policy(route.name.as_str(), &link.marker);
             chain.links.iter().map(counted).collect()
         });
         let policies = policies.collect();

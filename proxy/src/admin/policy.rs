@@ -52,7 +52,7 @@ pub(super) fn list(proxy: &Proxy) -> Vec<Listed> {
                 contract: policy.contract_version(),
                 on_fault: link.on_fault.as_str(),
                 state: if link.live.health.breaker.is_open(now_ms) { "out" } else { "in" },
-                counts: policy_counts(&workers, route.name.as_str(), policy.name()),
+                counts: policy_counts(&workers, route.name.as_str(), &link.marker),
             });
         }
     }
@@ -65,7 +65,7 @@ pub(super) fn out(proxy: &Proxy) -> Vec<(Box<str>, Box<str>, bool)> {
     let mut all: Vec<(Box<str>, Box<str>, bool)> = Vec::new();
     for (route, chain) in live.config.routes.iter().zip(&live.chains) {
         for link in &chain.links {
-            let (route, name) = (route.name.as_str(), link.live.policy.name());
+            let (route, name) = (route.name.as_str(), &*link.marker);
             let is_out = link.live.health.breaker.is_open(now_ms);
             // One sample for each pair of labels, however often a policy is in a row.
             match all.iter_mut().find(|(known, of, _)| **known == *route && **of == *name) {

@@ -36,7 +36,8 @@ pub struct Chain {
 pub struct Link {
     pub live: LivePolicy,
     pub on_fault: OnFault,
-    /// What its parts of a key stand behind: its name, and a number if it is not the first of that name.
+    /// What its parts of a key stand behind, and what it is counted as: its name, and a number if it is not the first of
+    /// that name.
     pub marker: Box<str>,
     /// The file it came from.
     pub component: PathBuf,
