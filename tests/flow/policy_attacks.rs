@@ -1,7 +1,13 @@
 //! What clients, upstreams and policies could do to each other: a policy that is not asked, one that fails, one that
 //! changes what the cache goes by. The component does what its settings say: `plugins/guests/examples/scripted.rs`.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use flow_tests::{Gate, Origin, Proxy, proxy::config, wait};
 use serde_json::{Value, json};
@@ -259,6 +265,8 @@ fn a_policy_that_fails_fails_in_its_phase_as_its_route_says() {
         }
         let listed = proxy.admin("GET", "/api/policies", "").text();
         assert_eq!(listed.matches("\"state\": \"out\"").count(), 1, "{listed}");
+        // Each is counted for itself, of whatever name.
+        assert_eq!(listed.matches("\"faults\": 0,").count(), 2, "{listed}");
         let explained = proxy.admin("POST", "/api/explain", "{\"url\": \"http://h/a\"}").text();
         assert!(explained.contains("taken out for a while"), "{explained}");
     }
@@ -446,4 +454,47 @@ fn followers_get_what_policies_made_of_it_and_nobody_what_is_for_one() {
         }
     });
     assert_eq!(origin.count(), 6);
+}
+
+#[test]
+fn no_swap_of_policies_brings_back_what_was_purged() {
+    const SWAPS: usize = 8;
+    let version = Arc::new(AtomicU64::new(0));
+    let now = Arc::clone(&version);
+    let origin = Origin::start(move |_, answering| {
+        answering.reply(200, FRESH, &now.load(Ordering::SeqCst).to_string())
+    });
+    let tagged = |tag: &str| {
+        let settings = json!({ "response": always(json!({ "store": { "tags": [tag] } })) });
+        with(&origin, &format!("policy = {}", policy(&settings, "")))
+    };
+    let proxy = Proxy::with_config(&tagged("a"));
+    let (purged, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let (proxy, purged, is_over) = (&proxy, &purged, &is_over);
+        for _ in 0..2 {
+            scope.spawn(move || {
+                while !is_over.load(Ordering::SeqCst) {
+                    let oldest = purged.load(Ordering::SeqCst);
+                    let answer = proxy.get_with("/a", &[("host", "h")]);
+                    let served: u64 = answer.text().parse().unwrap();
+                    assert!(served >= oldest, "{served} after {oldest} was purged: {answer:?}");
+                }
+            });
+        }
+        scope.spawn(move || {
+            while !is_over.load(Ordering::SeqCst) {
+                let next = version.fetch_add(1, Ordering::SeqCst) + 1;
+                // Whichever of them it has.
+                for tag in ["a", "b"] {
+                    proxy.purge_tag(tag);
+                }
+                purged.store(next, Ordering::SeqCst);
+            }
+        });
+        for number in 0..SWAPS {
+            proxy.reload(&tagged(if number % 2 == 0 { "b" } else { "a" }));
+        }
+        is_over.store(true, Ordering::SeqCst);
+    });
 }
