@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use crate::json::{Json, quoted};
 
 /// The settings of a policy as a whole. What derives [`Setting`] has this; another type may do it by hand, with a schema and a
-/// reader of its own.
+/// reader of its own: with serde, say, by `serde_json::from_str(text).map_err(|error| error.to_string())`. A value that needs
+/// rules of its own within settings has [`Setting`] by hand, as [`Ttl`](crate::Ttl) does.
 pub trait ReadSettings: Sized {
     /// JSON Schema, in the part of it that `wit/plugin.wit` names.
     fn schema() -> String;
