@@ -23,6 +23,7 @@ mod uploads;
 mod upgrade;
 mod requests;
 mod upstream;
+mod access;
 mod policies;
 mod policy_rows;
 mod policy_attacks;
