@@ -5,18 +5,19 @@
 -- rows: many
 -- body: columns
 -- read: replica; max_lag: 60s
--- tags: users user:{id}
+-- lane: slow
+-- tags: users
 -- cache: max-age=5, s-maxage=300, stale-while-revalidate=30
 -- index: user_preferences
 
--- Bounded as the search for resources is. What was searched is not shown.
-SELECT f.public_id, f.name, f.handle, f.id AS _id
+-- Bounded as the search for resources is, and without what has no value in it. What was searched is not shown.
+SELECT f.public_id, f.name, f.handle
 FROM (
     SELECT u.public_id, u.name, u.handle, u.id
     FROM users u
     WHERE u.preferences @> :preferences
       AND NOT u.is_private
-      AND :preferences NOT IN ('{}', '[]')
+      AND jsonb_path_exists(:preferences, '$.** ? (@.type() != "object" && @.type() != "array")')
     LIMIT 1000) f
 ORDER BY f.id
 LIMIT :limit

@@ -127,6 +127,11 @@ fn serve(wanted: &cli::Serve) -> Result<(), Exit> {
 async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
     let mut stop = Stop::new().map_err(|e| Exit::of(&e))?;
     info!("{config}; {} endpoints", catalogue.endpoints.len());
+    if config.cursor_key.is_none() {
+        info!(
+            "cursors hold until this process ends, and for it alone: for pages that outlive it, as those in a cache do, set cursors.key"
+        );
+    }
     let starting = {
         let (config, catalogue) = (config.clone(), catalogue.clone());
         tokio::task::spawn_blocking(move || listen::start(&config, catalogue))

@@ -200,6 +200,9 @@ impl Reader<'_> {
             refuse("location", "is for POST, which makes something that has one");
         }
         let Some((kind, position)) = header.rows else { return };
+        if is_read && kind != "one" {
+            refuse("if_match", "is for `rows: one`: a list has no version");
+        }
         match kind {
             "exec" if is_read => {
                 self.faults.push(

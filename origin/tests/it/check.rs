@@ -23,6 +23,13 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
                 "-- route: GET /columns/{id}\n-- param id: path int4\n-- rows: one\n-- tags: user:{idd} team:{created_at}\n\n\
                  SELECT to_jsonb(u) AS body, id, created_at, name\nFROM users u WHERE id = :id",
             ),
+            (
+                "number.sql",
+                "-- route: GET /number\n-- param limit: query int8 1..10 = 5\n-- param page: query int8 1..9 = 1\n-- rows: page\n\
+                 -- total: estimate\n-- body: columns\n\n\
+                 SELECT id, id AS _spare, now() - created_at AS age, '' AS \"a.b\", '' AS a FROM users\n\
+                 ORDER BY id OFFSET :offset LIMIT :limit",
+            ),
             ("syntax.sql", "-- route: GET /syntax\n-- rows: many\n\nSELECT '{}'::json AS body\nFORM users"),
             ("name.sql", "-- route: GET /name\n-- rows: many\n\nSELECT '{}'::json AS body\nFROM users u\nWHERE u.nmae = 'x'"),
             (
@@ -54,6 +61,10 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
         "columns.sql:4:10: `{idd}` is neither a parameter nor a column; did you mean \"id\"?",
         "columns.sql:4:21: `{created_at}` is timestamptz; a tag is made of text, whole numbers, UUIDs or booleans",
         "name.sql:6:7: column u.nmae does not exist",
+        "number.sql:1:11: `rows: page` needs a column `_total`, the number of all rows",
+        "number.sql:1:11: column `_spare` is not the value of a tag or the cursor",
+        "number.sql:1:11: column `age` is interval, which `body: columns` cannot write; cast it to text",
+        "number.sql:1:11: two columns are called `a`",
         "page.sql:1:11: `:after_views` needs a column `views` or `_views` in the result",
         "page.sql:1:11: column `score` is neither `body` nor the value of a tag or the cursor",
         "scan.sql:4:11: the database has no index `resource_by_view`; did you mean",

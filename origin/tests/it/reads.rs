@@ -341,7 +341,10 @@ fn searches_find_what_contains_the_json_and_may_be_seen() {
     assert_eq!(ids(&search("{\"rare\": {\"b\": [2]}}")), ["found-8", "found-7", "found-5", "found-1"]);
     assert_eq!(ids(&format!("{}&limit=1", search("{\"rare\": {\"a\": 1}}"))), ["found-8"]);
     assert_eq!(ids(&search("{\"rare\": {\"a\": 3}}")), [""; 0]);
-    assert_eq!(ids(&search("{}")), [""; 0]);
+    // Without a value in it nothing is found, and nothing is read.
+    for json in ["{}", "[]", "{\"rare\": {}}", "[[]]"] {
+        assert_eq!(ids(&search(json)), [""; 0], "{json}");
+    }
     let users = format!("/users/search?preferences={}", escaped("{\"rare\": {\"theme\": \"sepia\"}}"));
     assert_eq!(ids(&users), ["seeker-1", "seeker-3"]);
     assert!(!serving.get(&users).text().contains("sepia"));
@@ -449,4 +452,96 @@ fn columns_are_written_as_postgres_would_write_them() {
     // As text: a number that is read loses what makes it exact. Postgres keeps blanks of json, we do too.
     let parts = |text: String| text.split_inclusive([',', '{', '[']).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(parts(written.text()), parts(built.text()));
+}
+
+#[test]
+fn every_parameter_that_is_wrong_is_named() {
+    let mut serving = Database::seeded().serve();
+    // With a limit: too small, too large, no number, too long for one, two at once, empty.
+    for target in [
+        "/resources",
+        "/resources/pages",
+        "/resources/pages/estimated",
+        "/users/usr-1/resources",
+        "/runs/active",
+        "/runs/failed",
+        "/chats/chat-1/messages",
+        "/resources/search?config=1",
+        "/users/search?preferences=1",
+    ] {
+        let with = if target.contains('?') { '&' } else { '?' };
+        for value in ["0", "-1", "101", "1.5", "one", "99999999999999999999", "", "%ff", "1%00", "1&limit=1"]
+        {
+            let response = serving.get(&format!("{target}{with}limit={value}"));
+            let problem: Value = serde_json::from_slice(&response.body).unwrap();
+            assert_eq!(
+                (response.status, &problem["parameter"]),
+                (400, &json!("limit")),
+                "{target} {value}: {problem}"
+            );
+        }
+    }
+    // What is in the path: bytes that are no text, and more of them than a key has.
+    let long = "x".repeat(3000);
+    for path in [
+        "/resources/*",
+        "/resources/*/details",
+        "/users/*",
+        "/users/*/teams",
+        "/users/*/resources",
+        "/users/*/unread",
+    ]
+    .into_iter()
+    .chain(["/runs/*", "/chats/*/messages", "/teams/*/admins", "/teams/*/export"])
+    {
+        for (value, why) in [
+            ("%ff", "is not UTF-8"),
+            ("%", "is not UTF-8"),
+            ("a%00", "has a zero byte"),
+            (long.as_str(), "has 3000 bytes"),
+        ] {
+            refused(&mut serving, &path.replace('*', value), "public_id", why);
+        }
+        // A key that nobody has is not found, or an empty list.
+        let response = serving.get(&path.replace('*', "nobody"));
+        let is_empty = matches!(&serde_json::from_slice(&response.body).unwrap(), Value::Array(rows) if rows.is_empty())
+            || response.text().starts_with("{\"items\":[],");
+        assert!(
+            response.status == 404 || (response.status == 200 && is_empty),
+            "{path}: {}",
+            response.text()
+        );
+    }
+    for (target, parameter) in [
+        ("/resources?type=%ff", "type"),
+        ("/resources?team=a%00", "team"),
+        ("/resources?type=a&type=b", "type"),
+        ("/runs/active?status=", "status"),
+        ("/runs/active?status=scheduled", "status"),
+        ("/runs/active?status=Scheduled&status=InProgress", "status"),
+    ] {
+        let response = serving.get(target);
+        let problem: Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!((response.status, &problem["parameter"]), (400, &json!(parameter)), "{target}: {problem}");
+    }
+    let many: String = (0..1100).map(|n| format!("&a{n}=")).collect();
+    refused(&mut serving, &format!("/trending?{many}"), "query", "has more than 1024 parameters");
+    assert_eq!(serving.get("/trending").status, 200);
+}
+
+#[test]
+fn the_rows_of_a_team_are_exported_in_order() {
+    let database = Database::seeded();
+    let mut serving = database.serve();
+    let expected = told(
+        &database,
+        "SELECT public_id AS \"publicId\", score, views FROM resources WHERE team_id = 1 AND is_private = false \
+         AND is_deleted = false AND has_complete_version = true ORDER BY created_at DESC, id DESC",
+    );
+    assert!(!expected.as_array().unwrap().is_empty());
+    let answer = serving.get("/teams/team-1/export");
+    let rows: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(only(&rows, &["publicId", "score", "views"]), expected);
+    assert_eq!((answer.field("etag"), answer.field("cache-control")), (None, Some("no-store")));
+    assert_eq!(serving.json("/teams/team-none/export"), json!([]));
 }

@@ -82,6 +82,31 @@ fn a_failure_on_the_way_cuts_the_connection() {
 }
 
 #[test]
+fn a_server_that_goes_on_the_way_cuts_the_connection() {
+    // A database of its own: all its connections are ended.
+    let database = Database::seeded_copy();
+    let name = database.value("SELECT current_database()");
+    let mut serving = serve(&database);
+    let mut client = Client::connect(serving.address).unwrap();
+    client.send(&head("GET", "/rows/3000000", "origin", &[], b"")).unwrap();
+    assert_eq!(client.head().unwrap().status, 200);
+    client.chunk().unwrap().unwrap();
+    let ended = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+    );
+    rig::postgres::value(&database.replica, &ended).unwrap();
+    let end = loop {
+        match client.chunk() {
+            Ok(Some(_)) => (),
+            end => break end,
+        }
+    };
+    assert!(end.is_err(), "{end:?}");
+    serving.process.wait_for_line("after it began to answer").unwrap();
+    serving.until("/rows/1", |response| response.status == 200);
+}
+
+#[test]
 fn a_failure_before_the_first_chunk_is_an_error_like_any_other() {
     let mut serving = serve(&Database::seeded());
     for (target, status) in [
