@@ -31,8 +31,8 @@ mod rows;
 pub(crate) mod stream;
 mod value;
 
-#[allow(unused_imports, reason = "for writes")]
 pub(crate) use page::{Body, body};
+pub(crate) use rows::RowWriter;
 pub(crate) use value::is_known as can_write;
 
 /// Whole, or sent while its rows are read.
@@ -166,13 +166,6 @@ pub(crate) fn version_of(endpoint: &Endpoint, row: &Row) -> Option<String> {
     version.bytes().all(is_plain).then_some(version)
 }
 
-/// The version that an `If-Match` names, if it names one ETag of ours: what is in front of the hash.
-#[allow(dead_code, reason = "for writes")]
-pub(crate) fn version_in(if_match: &HeaderValue) -> Option<&str> {
-    let tag = if_match.to_str().ok()?.trim().strip_prefix('"')?.strip_suffix('"')?;
-    tag.split_once('.').map(|(version, _)| version).filter(|version| !version.is_empty())
-}
-
 /// A strong validator: the body itself, hashed. SHA-256, cut to 128 bits: what is in a row is often chosen by users, and none of
 /// them can make two bodies that a cache takes for one. All workers and servers agree on it without a shared secret.
 /// The version in front is for `If-Match`: it is the same for all representations of the row, where the hash is not.
@@ -223,16 +216,6 @@ mod tests {
             (String::new(), false),
         ] {
             assert_eq!(names(&HeaderValue::from_str(&field).unwrap(), &etag), is_known, "{field}");
-        }
-    }
-
-    #[test]
-    fn a_version_is_found_again_in_the_etag_made_of_it() {
-        let field = |text: &str| HeaderValue::from_str(text).unwrap();
-        assert_eq!(version_in(&field(&etag(Some("7"), b"{}"))), Some("7"));
-        assert_eq!(version_in(&field(&etag(None, b"{}"))), None);
-        for other in ["*", "\"\"", "\".x\"", "W/\"7.x\"", "7.x", "\"7\""] {
-            assert_eq!(version_in(&field(other)), None, "{other}");
         }
     }
 }

@@ -40,8 +40,11 @@
 //!   `"creator.name"`, `"creator.handle"` make an object `creator`, null where all of them are.
 //! - `fields`: `all` (default for reads) lets `?fields=a,b` select members of rows; `none` does not.
 //! - `total` (for `rows: page`): `exact MAX` or `estimate`, what column `_total` is.
-//! - `if_match: COLUMN`: the row's version, which its ETag begins with. In a write `:if_match` is the version that the request
-//!   names; a request without one is refused, unless all lines with `:if_match` end in `-- when if_match`.
+//! - `row NAME: TYPE [LOW..HIGH] [required]`, one line each: a member of each row of `body rows`, in camelCase. With such lines
+//!   rows are checked before the database sees them, and unknown members are refused.
+//! - `if_match: COLUMN [required]`: the row's version, which its ETag begins with; a whole number. In a write the lines
+//!   `-- when if_match` are there if the request has an `If-Match`, and `:if_match` is the version that it names. `required`
+//!   refuses requests without.
 //! - `idempotency`: `none` (default), `optional` or `required`: whether a write takes an `Idempotency-Key`.
 //! - `location: /things/{public_id}`: of what a POST made, from parameters and columns.
 //! - `tags`: separated by spaces; `{name}` stands for a parameter or a column. Each row adds its own; a tag one of whose
@@ -108,14 +111,24 @@ macro_rules! shipped {
 const SHIPPED: &[(&str, &str)] = shipped![
     "chat_messages.sql"
     "counts.sql"
+    "member_create.sql"
+    "member_delete.sql"
+    "message_create.sql"
+    "resource_create.sql"
+    "resource_delete.sql"
     "resource_details.sql"
     "resource_summary.sql"
+    "resource_update.sql"
     "resources_batch.sql"
+    "resources_bulk_create.sql"
+    "resources_bulk_update.sql"
     "resources_offset.sql"
     "resources_offset_estimated.sql"
     "resources_page.sql"
     "resources_search.sql"
     "run.sql"
+    "run_create.sql"
+    "run_update.sql"
     "runs_active.sql"
     "runs_failed.sql"
     "team_admins.sql"
@@ -157,6 +170,10 @@ pub(crate) struct Endpoint {
     pub(crate) fields: bool,
     /// The column with the version of the row.
     pub(crate) version: Option<(String, Position)>,
+    /// Whether a write has to name the version that it changes.
+    pub(crate) requires_version: bool,
+    /// The members of each row of `body rows`. Empty: whatever the statement makes of them.
+    pub(crate) row_members: Vec<Param>,
     pub(crate) idempotency: Idempotency,
     pub(crate) location: Option<TagTemplate>,
     /// Tables that no tag needs to cover.

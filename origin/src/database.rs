@@ -167,6 +167,19 @@ impl Database {
         Self { servers, queues, statement_timeout: config.statement_timeout, rotation: AtomicUsize::new(0) }
     }
 
+    /// A statement of an endpoint was sent.
+    pub(crate) fn count(&self, session: &Session, index: usize) {
+        let server = self.servers.get(session.server_index);
+        if let Some(count) = server.and_then(|server| server.statements.get(index)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How long the statements of one request may take: longer than the server lets them.
+    pub(crate) fn patience(&self) -> Duration {
+        self.statement_timeout + PATIENCE
+    }
+
     pub(crate) fn queue(&self, kind: LaneKind) -> &Queue {
         &self.queues[kind as usize]
     }

@@ -4,8 +4,11 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
 use tokio_postgres::error::{DbError, SqlState};
 
 #[derive(Debug, thiserror::Error)]
@@ -20,13 +23,50 @@ pub(crate) enum Error {
     BadRequest(&'static str),
     #[error("parameter `{parameter}` {why}")]
     BadParameter { parameter: String, why: String },
+    /// The body is no JSON, or JSON that could be read in two ways.
+    #[error("the body is not acceptable JSON: at byte {offset}: {why}")]
+    BadJson { offset: usize, why: String },
+    #[error("{}", of_members(.0))]
+    BadMembers(Vec<MemberFault>),
+    #[error("{0}")]
+    ContentType(&'static str),
+    #[error("the body has more than {0} bytes")]
+    BodyTooLarge(usize),
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    #[error("too many large requests are arriving at once")]
+    BodiesBusy,
+    #[error("{0}")]
+    BadCondition(&'static str),
+    #[error("what is there is not what If-Match names: read it again, and send its ETag")]
+    PreconditionFailed,
+    #[error("send If-Match with the ETag of what you want to change, or `*` if its state does not matter")]
+    PreconditionRequired,
+    #[error("{0}")]
+    BadKey(&'static str),
+    #[error("this Idempotency-Key was used for another request; a new request needs a new key")]
+    KeyReused,
+    /// Such as a key that exists already. Nothing was changed.
+    #[error("{0}")]
+    Conflict(Refusal),
+    /// A rule of the database says no. Nothing was changed.
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("another transaction was in the way; nothing was changed, try again")]
+    Contention,
+    #[error("no database server takes writes at this moment; nothing was changed, try again")]
+    NoPrimary,
+    /// A write that may have happened.
+    #[error(
+        "the connection to the database was lost while the change was made: it is unknown whether it was made. \
+         Read what is there before you send it again, or send it with an Idempotency-Key, which makes it safe to repeat"
+    )]
+    Unknown,
     /// Postgres could not read a value of a type that is not checked before.
     #[error("a parameter has a value that its type does not allow")]
     BadValue(#[source] tokio_postgres::Error),
     #[error("no database server can be reached")]
     NoServer,
-    #[error("no server takes writes now")]
-    NoPrimary,
     #[error("the database is busy")]
     Busy,
     #[error("the statement ran too long")]
@@ -40,6 +80,39 @@ pub(crate) enum Error {
     /// For the log; the client is told less.
     #[error("the endpoint does not fit the database")]
     NotPrepared(#[source] crate::faults::Faults),
+}
+
+/// What is wrong with a member of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberFault {
+    /// A JSON pointer, as a fragment.
+    pub(crate) pointer: String,
+    pub(crate) why: String,
+}
+
+fn of_members(faults: &[MemberFault]) -> String {
+    let all: Vec<String> = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.why)).collect();
+    all.join("; ")
+}
+
+/// Why the database refused a write: names of the schema, never values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: String,
+    pub(crate) what: &'static str,
+    pub(crate) constraint: Option<String>,
+    pub(crate) column: Option<String>,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.what)?;
+        match (&self.constraint, &self.column) {
+            (Some(constraint), _) => write!(f, " (constraint {constraint})"),
+            (None, Some(column)) => write!(f, " (column {column})"),
+            (None, None) => write!(f, " (SQLSTATE {})", self.code),
+        }
+    }
 }
 
 /// What a failed statement means for the connection and for the request.
@@ -103,8 +176,25 @@ impl Error {
         match self {
             Self::NoEndpoint | Self::NoRow => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadRequest(_) | Self::BadParameter { .. } | Self::BadValue(_) => StatusCode::BAD_REQUEST,
-            Self::NoServer | Self::NoPrimary | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadRequest(_)
+            | Self::BadParameter { .. }
+            | Self::BadValue(_)
+            | Self::BadJson { .. }
+            | Self::BadCondition(_)
+            | Self::BadKey(_) => StatusCode::BAD_REQUEST,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BadMembers(_) | Self::Refused(_) | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
+            Self::NoServer
+            | Self::NoPrimary
+            | Self::Busy
+            | Self::BodiesBusy
+            | Self::Contention
+            | Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLong => StatusCode::GATEWAY_TIMEOUT,
             Self::TooLarge(_) | Self::Statement(_) | Self::Endpoint(_) | Self::NotPrepared(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -112,44 +202,89 @@ impl Error {
         }
     }
 
+    /// Whether the database has judged what was to be written, and said no.
+    pub(crate) fn is_verdict(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::Refused(_) | Self::KeyReused)
+    }
+
     /// As RFC 9457 has it. Never stored: an absent row may be there in a moment, and has no tag to say so.
     pub(crate) fn response(&self) -> Response<Full<Bytes>> {
         let status = self.status();
-        let mut problem = serde_json::json!({
+        let mut problem = json!({
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
             "detail": self.to_string(),
         });
-        if let (Self::BadParameter { parameter, .. }, Some(members)) = (self, problem.as_object_mut()) {
-            members.insert("parameter".to_owned(), parameter.as_str().into());
+        if let Some(members) = problem.as_object_mut() {
+            for (name, value) in self.more() {
+                members.insert(name.to_owned(), value);
+            }
         }
         let mut response = Response::new(Full::new(Bytes::from(problem.to_string())));
         *response.status_mut() = status;
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some((name, value)) = self.field()
+            && let Ok(value) = HeaderValue::from_str(value)
+        {
+            fields.insert(name, value);
+        }
+        response
+    }
+
+    /// Members of the problem that programs can use.
+    fn more(&self) -> Vec<(&'static str, Value)> {
+        if let Self::BadParameter { parameter, .. } = self {
+            return vec![("parameter", parameter.as_str().into())];
+        }
+        if let Self::BadMembers(faults) = self {
+            let all = faults.iter().map(|fault| json!({"pointer": fault.pointer, "detail": fault.why}));
+            return vec![("errors", all.collect())];
+        }
+        if let Self::Conflict(refusal) | Self::Refused(refusal) = self {
+            let mut more = vec![("sqlstate", refusal.code.as_str().into())];
+            more.extend(refusal.constraint.as_deref().map(|name| ("constraint", name.into())));
+            more.extend(refusal.column.as_deref().map(|name| ("column", name.into())));
+            return more;
+        }
+        if let Self::Unknown = self {
+            return vec![("outcome", "unknown".into())];
+        }
+        Vec::new()
+    }
+
+    /// The field that says what to do.
+    fn field(&self) -> Option<(HeaderName, &str)> {
         match self {
-            Self::Method { allow } => {
-                if let Ok(allow) = HeaderValue::from_str(allow) {
-                    fields.insert(ALLOW, allow);
-                }
-            }
+            Self::Method { allow } => Some((ALLOW, allow.as_str())),
             // What follows on the connection may be a body.
-            Self::BadRequest(_) => drop(fields.insert(CONNECTION, HeaderValue::from_static("close"))),
-            Self::NoServer | Self::NoPrimary | Self::Busy => {
-                drop(fields.insert(RETRY_AFTER, HeaderValue::from_static("1")))
+            Self::BadRequest(_) | Self::BodyTooLarge(_) | Self::BodyTimeout => Some((CONNECTION, "close")),
+            Self::ContentType(_) => Some((ACCEPT, "application/json")),
+            // Not for `Unknown`: to repeat that without a look is what must not happen.
+            Self::NoServer | Self::NoPrimary | Self::Busy | Self::BodiesBusy | Self::Contention => {
+                Some((RETRY_AFTER, "1"))
             }
             Self::NoEndpoint
             | Self::NoRow
             | Self::BadParameter { .. }
+            | Self::BadJson { .. }
+            | Self::BadMembers(_)
+            | Self::BadCondition(_)
+            | Self::PreconditionFailed
+            | Self::PreconditionRequired
+            | Self::BadKey(_)
+            | Self::KeyReused
+            | Self::Conflict(_)
+            | Self::Refused(_)
+            | Self::Unknown
             | Self::BadValue(_)
             | Self::TooLong
             | Self::TooLarge(_)
             | Self::Statement(_)
             | Self::Endpoint(_)
-            | Self::NotPrepared(_) => (),
+            | Self::NotPrepared(_) => None,
         }
-        response
     }
 }
 

@@ -18,12 +18,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Endpoint, Idempotency};
 use crate::config::Config;
 use crate::cursor::Key;
 use crate::database::{self, Database, Target};
 use crate::metrics::Metrics;
 use crate::serve::{Shared, Worker};
+use crate::write::{self, Room};
 
 /// For a head to arrive, and for a connection to be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -136,12 +137,22 @@ fn run(
                 // Set once: each worker has its own place.
                 let _ = place.set(database.clone());
             }
+            // One of the workers is enough.
+            let keeps = |endpoint: &Arc<Endpoint>| endpoint.idempotency != Idempotency::None;
+            if index == 0 && shared.catalogue.endpoints.iter().any(keeps) {
+                tokio::spawn(write::remove_old_keys(database.clone()));
+            }
             // Nobody connects before all is ready.
             socket.listen(BACKLOG)?;
             let listener = TcpListener::from_std(socket.into())?;
             // The starting thread waits for this.
             let _ = ready.send(Ok(())).await;
-            accept(listener, Arc::new(Worker { shared: shared.clone(), database }), stopped).await;
+            accept(
+                listener,
+                Arc::new(Worker { shared: shared.clone(), database, bodies: Room::default() }),
+                stopped,
+            )
+            .await;
             Ok(())
         })
     });

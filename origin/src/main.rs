@@ -24,6 +24,7 @@ mod params;
 mod cursor;
 mod database;
 mod answer;
+mod write;
 mod error;
 mod metrics;
 mod clock;

@@ -29,9 +29,10 @@ mod invalid;
 use invalid::{Cure, Invalid};
 
 /// Part of the program, as query files are.
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
     ("0001_tables.sql", include_str!("../schema/0001_tables.sql")),
     ("0002_indexes.sql", include_str!("../schema/0002_indexes.sql")),
+    ("0003_writes.sql", include_str!("../schema/0003_writes.sql")),
 ];
 
 /// Of everyone who migrates with this program: `larder` in ASCII.

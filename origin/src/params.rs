@@ -2,7 +2,7 @@
 //!
 //! Values are bound as text: Postgres reads every type it knows, and what a request may say needs no table here. The common
 //! types are checked before, so that the answer can name the parameter and no bad request costs a round trip.
-//! Read next: `params/body.rs` for what a JSON body gives, `cursor.rs`, whose values are bound in binary.
+//! Read next: `write/members.rs` for what a JSON body gives, `cursor.rs`, whose values are bound in binary.
 
 use std::error::Error as StdError;
 
@@ -15,11 +15,6 @@ use crate::catalogue::{Absent, Bind, Condition, Endpoint, In, Param, Rows, Varia
 use crate::cursor::{self, Key};
 use crate::error::Error;
 
-mod body;
-
-#[allow(unused_imports, reason = "for writes")]
-pub(crate) use body::{camel_case, read_body};
-
 /// Keys are short; longer texts only make the database work.
 const MAX_VALUE_BYTES: usize = 2048;
 /// More pairs than any endpoint has parameters, and than any array has elements, are not a query that someone meant.
@@ -28,7 +23,7 @@ const MAX_PAIRS: usize = 1024;
 pub(crate) const MAX_OFFSET: i64 = 10_000;
 
 /// What a request gives an endpoint.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Given {
     /// In the order of the endpoint's parameters; `None` is NULL. Arrays are written as Postgres reads them.
     pub(crate) values: Vec<Option<String>>,
@@ -232,6 +227,18 @@ impl Given {
         }
     }
 
+    /// A value that the request has, if only as null.
+    pub(crate) fn set(&mut self, index: usize, value: Option<String>) {
+        if let Some((slot, has)) = self.values.get_mut(index).zip(self.has.get_mut(index)) {
+            (*slot, *has) = (value, true);
+        }
+    }
+
+    /// The same for one version of a row.
+    pub(crate) fn of_version(&self, version: &str) -> Self {
+        Self { if_match: Some(version.to_owned()), ..self.clone() }
+    }
+
     /// Which page, from 1.
     pub(crate) fn page(&self, endpoint: &Endpoint) -> i64 {
         let Rows::Page { page, .. } = endpoint.rows else { return 1 };
@@ -262,6 +269,11 @@ pub(crate) fn bad(parameter: &str, why: impl Into<String>) -> Error {
 /// Whether a text is a value of a parameter that is no array. Types that are not known here pass: Postgres reads them.
 pub(crate) fn check(param: &Param, text: &str) -> Result<(), String> {
     check_value(&param.type_name, param.range, &param.values, text)
+}
+
+/// The same for an element of an array.
+pub(crate) fn check_element(param: &Param, text: &str) -> Result<(), String> {
+    check_value(&param.type_name, None, &param.values, text)
 }
 
 fn check_value(
@@ -307,6 +319,23 @@ fn check_characters(range: Option<(i64, i64)>, text: &str) -> Result<(), String>
         return Ok(());
     }
     Err(format!("has {count} characters; it takes {low} to {high}"))
+}
+
+/// As members are written: `public_id` is `publicId`.
+pub(crate) fn camel_case(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    let mut is_first = false;
+    for c in name.chars() {
+        if c == '_' && !text.is_empty() {
+            is_first = true;
+        } else if is_first {
+            text.push(c.to_ascii_uppercase());
+            is_first = false;
+        } else if c != '_' {
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -385,6 +414,19 @@ impl ToSql for Bound<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_written_in_camel_case() {
+        for (name, expected) in [
+            ("public_id", "publicId"),
+            ("a", "a"),
+            ("is_2nd_one", "is2ndOne"),
+            ("_id", "id"),
+            ("a_b_c", "aBC"),
+        ] {
+            assert_eq!(camel_case(name), expected);
+        }
+    }
 
     #[test]
     fn values_are_decoded_once() {

@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::body::Body;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tracing::{debug, error};
 
@@ -16,6 +18,7 @@ use crate::database::{Database, LaneKind, Target};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
 use crate::params;
+use crate::write::{self, Room};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -33,15 +36,21 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) database: Arc<Database>,
+    /// For the bodies of writes.
+    pub(crate) bodies: Room,
 }
 
 impl Worker {
-    pub(crate) async fn serve<B>(&self, request: Request<B>) -> Response<AnswerBody> {
+    pub(crate) async fn serve<B>(&self, request: Request<B>) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes>,
+    {
         if let Some(own) = self.own_page(&request) {
             return own.map(Either::Left);
         }
+        let (head, body) = request.into_parts();
         let mut endpoint = None;
-        let response = match self.answer(&request, &mut endpoint).await {
+        let response = match self.answer(&head, body, &mut endpoint).await {
             Ok(response) => response,
             Err(error) => {
                 let name = endpoint.and_then(|index: usize| self.shared.catalogue.endpoints.get(index));
@@ -66,12 +75,16 @@ impl Worker {
 
     async fn answer<B>(
         &self,
-        request: &Request<B>,
+        head: &Parts,
+        body: B,
         found: &mut Option<usize>,
-    ) -> Result<Response<AnswerBody>, Error> {
-        accept(request)?;
+    ) -> Result<Response<AnswerBody>, Error>
+    where
+        B: Body<Data = Bytes>,
+    {
+        accept(head)?;
         let catalogue = &self.shared.catalogue;
-        let (index, captures) = match catalogue.router.find(request.method(), request.uri().path()) {
+        let (index, captures) = match catalogue.router.find(&head.method, head.uri.path()) {
             Found::Endpoint(index, captures) => (index, captures),
             Found::OtherMethods(allow) => return Err(Error::Method { allow }),
             Found::Nothing => return Err(Error::NoEndpoint),
@@ -79,9 +92,13 @@ impl Worker {
         *found = Some(index);
         let endpoint = catalogue.endpoints.get(index).ok_or(Error::NoEndpoint)?;
         if !endpoint.is_read() {
-            return Err(Error::Endpoint("writes are not served"));
+            let response = write::respond(self, index, endpoint, &captures, head, body).await?;
+            return Ok(response.map(Either::Left));
         }
-        let query = request.uri().query().unwrap_or_default();
+        if !body.is_end_stream() {
+            return Err(Error::BadRequest("a request that reads has no body"));
+        }
+        let query = head.uri.query().unwrap_or_default();
         let key = &self.shared.cursor_key;
         let given = params::read(endpoint, &captures, query, key)?;
         let watch = Stopwatch::start();
@@ -94,7 +111,7 @@ impl Worker {
         self.shared.metrics.statement(index, watch.elapsed());
         let answered = answered?;
         let layout = &answered.prepared.layout;
-        let response = answer::response(endpoint, layout, &given, &answered, request.headers(), key)?;
+        let response = answer::response(endpoint, layout, &given, &answered, &head.headers, key)?;
         Ok(response.map(Either::Left))
     }
 
@@ -136,15 +153,11 @@ impl Worker {
 }
 
 /// What hyper lets through and no endpoint wants.
-fn accept<B>(request: &Request<B>) -> Result<(), Error> {
-    let fields = request.headers();
+fn accept(head: &Parts) -> Result<(), Error> {
+    let fields = &head.headers;
     let hosts = fields.get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+    if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
         return Err(Error::BadRequest("the request needs exactly one Host"));
-    }
-    let has_length = fields.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0");
-    if has_length || fields.contains_key(TRANSFER_ENCODING) {
-        return Err(Error::BadRequest("endpoints read: a request has no body"));
     }
     Ok(())
 }

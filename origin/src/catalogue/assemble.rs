@@ -145,6 +145,8 @@ impl Reader<'_> {
             body: header.body.unwrap_or_default(),
             fields: header.fields.unwrap_or(by_default),
             version: header.version,
+            requires_version: header.requires_version,
+            row_members: header.row_members,
             idempotency: header.idempotency.unwrap_or_default(),
             location: header.location,
             tables: header.tables,
@@ -211,8 +213,10 @@ impl Reader<'_> {
                     "`rows: exec` gives a GET nothing to answer",
                 );
             }
-            "cursor" | "page" if !is_read => {
-                let message = format!("`rows: {kind}` is for GET: pages are read");
+            "cursor" | "page" | "many" if !is_read => {
+                let message = format!(
+                    "`rows: {kind}` is for GET; a write has `one`, with json_agg if need be, or `exec`"
+                );
                 self.faults.push(&self.source.path, Some(position), message);
             }
             _ => (),
@@ -323,8 +327,15 @@ impl Reader<'_> {
         let uses_version = scan.references.iter().any(|reference| reference.name == "if_match");
         let is_write = header.route.as_ref().is_some_and(|route| route.method != Method::GET);
         if let Some(position) = header.place("if_match") {
-            if is_write && !uses_version {
-                let message = "`if_match` in a write needs a condition such as `AND version = :if_match`";
+            // What a POST makes has a version from then on.
+            let is_post = header.route.as_ref().is_some_and(|route| route.method == Method::POST);
+            if is_write && !uses_version && (!is_post || header.requires_version) {
+                let message = "`if_match` in a write needs a line such as \
+                               `AND version = :if_match -- when if_match`";
+                self.faults.push(&self.source.path, Some(position), message);
+            }
+            if !is_write && header.requires_version {
+                let message = "`required` is for writes: a read needs no If-Match";
                 self.faults.push(&self.source.path, Some(position), message);
             }
             if !is_write && uses_version {
@@ -404,7 +415,8 @@ impl Reader<'_> {
                         "`{what}` stands in a line that does not end in `-- when {}`",
                         match condition {
                             Condition::Before => "before",
-                            Condition::Cursor | Condition::Given(_) | Condition::IfMatch => "cursor",
+                            Condition::IfMatch => "if_match",
+                            Condition::Cursor | Condition::Given(_) => "cursor",
                         }
                     ),
                 );
@@ -416,6 +428,7 @@ impl Reader<'_> {
             check(Condition::Cursor, ":after_...", |bind| matches!(bind, Bind::After(_)));
         }
         check(Condition::Before, ":before_...", |bind| matches!(bind, Bind::Before(_)));
+        check(Condition::IfMatch, ":if_match", |bind| matches!(bind, Bind::IfMatch));
     }
 }
 

@@ -11,10 +11,11 @@ use crate::faults::{Faults, Position, suggestion};
 
 mod param;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "route",
     "summary",
     "param",
+    "row",
     "rows",
     "read",
     "lane",
@@ -47,6 +48,8 @@ pub(super) struct Header {
     pub(super) fields: Option<bool>,
     pub(super) total: Option<Total>,
     pub(super) version: Option<(String, Position)>,
+    pub(super) requires_version: bool,
+    pub(super) row_members: Vec<Param>,
     pub(super) idempotency: Option<Idempotency>,
     pub(super) location: Option<TagTemplate>,
     pub(super) tags: Vec<TagTemplate>,
@@ -111,9 +114,13 @@ impl<'s> Reader<'s> {
             };
             return self.fault(key.offset, message);
         };
-        if *known == "param" {
+        if matches!(*known, "param" | "row") {
             let name = Words { text: name, offset: key.offset + word.len() + 1 }.trim();
-            return self.param(header, name, value);
+            return if *known == "row" {
+                self.row(header, name, value)
+            } else {
+                self.param(header, name, value)
+            };
         }
         if !name.is_empty() {
             return self.fault(key.offset, format!("`{}:` where `{known}:` should be", key.text));
@@ -143,10 +150,16 @@ impl<'s> Reader<'s> {
             }
             "fields" => header.fields = self.one_of("fields", value, &[("all", true), ("none", false)]),
             "total" => self.total(header, value),
-            "if_match" if super::sql::is_name(value.text) => {
-                header.version = Some((value.text.to_owned(), self.position(value.offset)));
+            "if_match" => {
+                let (column, option) = value.text.split_once(' ').unwrap_or((value.text, ""));
+                if !super::sql::is_name(column) || !matches!(option.trim(), "" | "required") {
+                    let message =
+                        format!("`{}` is not the name of a column, or that and `required`", value.text);
+                    return self.fault(value.offset, message);
+                }
+                header.version = Some((column.to_owned(), self.position(value.offset)));
+                header.requires_version = !option.is_empty();
             }
-            "if_match" => self.fault(value.offset, format!("`{}` is not the name of a column", value.text)),
             "idempotency" => {
                 let kinds = [
                     ("none", Idempotency::None),

@@ -31,7 +31,6 @@ pub(crate) struct Layout {
     /// `_total` of an offset page.
     pub(crate) total: Option<usize>,
     /// What the ETag begins with.
-    #[allow(dead_code, reason = "for writes")]
     pub(crate) version: Option<usize>,
 }
 

@@ -197,7 +197,7 @@ fn what_a_request_gets_wrong_is_named() {
         assert_eq!(serving.get(target).status, 404, "{target}");
     }
     for method in ["POST", "DELETE", "PATCH", "OPTIONS"] {
-        let response = serving.call(method, "/resources", &[]);
+        let response = serving.call(method, "/trending", &[]);
         assert_eq!((response.status, response.field("allow")), (405, Some("GET, HEAD")), "{method}");
     }
 }

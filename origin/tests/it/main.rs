@@ -13,3 +13,5 @@ mod reads;
 mod pages;
 mod streams;
 mod servers;
+mod write_faults;
+mod writes;

@@ -9,19 +9,28 @@ fn twice_is_once() {
     let database = Database::empty();
     let planned = database.run(&["migrate", "--plan"]);
     assert!(
-        planned.expect_code(0).out.starts_with("would apply 0001_tables\nwould apply 0002_indexes\n"),
+        planned
+            .expect_code(0)
+            .out
+            .starts_with("would apply 0001_tables\nwould apply 0002_indexes\nwould apply 0003_writes\n"),
         "{planned:?}"
     );
     assert_eq!(database.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
 
     let first = database.run(&["migrate"]);
-    assert!(first.expect_code(0).out.starts_with("applied 0001_tables\napplied 0002_indexes\n"), "{first:?}");
+    assert!(
+        first
+            .expect_code(0)
+            .out
+            .starts_with("applied 0001_tables\napplied 0002_indexes\napplied 0003_writes\n"),
+        "{first:?}"
+    );
     let applied = "SELECT name, checksum, applied_at FROM larder_migrations ORDER BY name";
     let after = database.sql(applied);
-    assert_eq!(after.len(), 2);
+    assert_eq!(after.len(), 3);
     let second = database.run(&["migrate"]);
     assert!(
-        second.expect_code(0).out.contains("nothing to do, 2 migrations were applied before"),
+        second.expect_code(0).out.contains("nothing to do, 3 migrations were applied before"),
         "{second:?}"
     );
     assert_eq!(database.sql(applied), after);
@@ -42,7 +51,7 @@ fn runs_at_the_same_time_take_turns() {
         runs.into_iter().map(|run| run.join().unwrap()).collect::<Vec<_>>()
     });
     let applied: usize = said.iter().map(|said| said.expect_code(0).out.matches("applied 0").count()).sum();
-    assert_eq!(applied, 2, "{said:?}");
+    assert_eq!(applied, 3, "{said:?}");
 }
 
 #[test]

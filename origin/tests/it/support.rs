@@ -34,7 +34,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    fn of(cluster: &Cluster, name: &str) -> Database {
+    pub(crate) fn of(cluster: &Cluster, name: &str) -> Database {
         Database { primary: cluster.primary_url_of(name), replica: cluster.replica_url_of(name) }
     }
 
@@ -79,6 +79,37 @@ impl Database {
 
     pub(crate) fn value(&self, sql: &str) -> String {
         value(&self.primary, sql).unwrap()
+    }
+
+    /// Asks again and again until the first row is as wanted.
+    #[track_caller]
+    pub(crate) fn until(&self, url: &str, sql: &str, is_wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let deadline = now() + PATIENCE;
+        loop {
+            let rows = query(url, sql).unwrap();
+            let row: Vec<String> = rows
+                .into_iter()
+                .next()
+                .unwrap_or_default()
+                .into_iter()
+                .map(Option::unwrap_or_default)
+                .collect();
+            if is_wanted(&row) {
+                return row;
+            }
+            assert!(now() < deadline, "{sql} still gives {row:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until so many connections to this database wait for something of a kind; gives the process of one of them.
+    #[track_caller]
+    pub(crate) fn until_waiting(&self, kind: &str, count: usize) -> String {
+        let sql = format!(
+            "SELECT count(*), max(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND wait_event_type = '{kind}' AND state = 'active'"
+        );
+        self.until(&self.primary, &sql, |row| row[0] == count.to_string()).remove(1)
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -196,6 +227,27 @@ impl Serving {
         let text = self.get("/-/metrics").text();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no metric {name} in\n{text}")).parse().unwrap()
+    }
+}
+
+/// A connection that stays, for transactions that others have to wait for.
+pub(crate) struct Session {
+    runtime: tokio::runtime::Runtime,
+    client: tokio_postgres::Client,
+}
+
+impl Session {
+    pub(crate) fn new(url: &str) -> Session {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (client, connection) =
+            runtime.block_on(tokio_postgres::connect(url, tokio_postgres::NoTls)).unwrap();
+        runtime.spawn(connection);
+        Session { runtime, client }
+    }
+
+    #[track_caller]
+    pub(crate) fn run(&mut self, sql: &str) {
+        self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
     }
 }
 

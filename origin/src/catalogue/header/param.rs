@@ -52,6 +52,35 @@ impl Reader<'_> {
         let Some(type_word) = words.next() else {
             return self.fault(value.offset, "has no type; write for example `query int8`");
         };
+        let param = self.declaration(name, from, type_word, words, default);
+        header.params.push(param);
+    }
+
+    /// `row score: int4 0..100`: a member of each row of the body.
+    pub(super) fn row(&mut self, header: &mut Header, name: Words<'_>, value: Words<'_>) {
+        if !sql::is_name(name.text) || header.row_members.iter().any(|param| param.name == name.text) {
+            let message = format!("`{}` is no name for a member, or was declared before", name.text);
+            return self.fault(name.offset, message);
+        }
+        let mut words = value.words();
+        let Some(type_word) = words.next() else {
+            return self.fault(name.offset, "has no type; write for example `text required`");
+        };
+        if type_word.text == "rows" {
+            return self.fault(type_word.offset, "a member of a row is no body of rows");
+        }
+        let param = self.declaration(name, In::Body, type_word, words, None);
+        header.row_members.push(param);
+    }
+
+    fn declaration<'w>(
+        &mut self,
+        name: Words<'_>,
+        from: In,
+        type_word: Words<'_>,
+        words: impl Iterator<Item = Words<'w>>,
+        default: Option<Words<'_>>,
+    ) -> Param {
         let from = if from == In::Body && type_word.text == "rows" { In::Rows } else { from };
         let element = type_word.text.strip_suffix("[]");
         let mut param = Param {
@@ -101,7 +130,7 @@ impl Reader<'_> {
                 param.absent = Absent::Default(default.text.to_owned());
             }
         }
-        header.params.push(param);
+        param
     }
 
     fn range(&mut self, param: &mut Param, type_word: Words<'_>) {
@@ -146,6 +175,10 @@ impl Reader<'_> {
             }
             several = true;
             rows |= param.from == In::Rows;
+        }
+        if let Some(member) = header.row_members.first().filter(|_| !rows) {
+            let message = "`row` lines need a `param NAME: body rows`";
+            self.faults.push(&self.source.path, Some(member.position), message);
         }
     }
 }
