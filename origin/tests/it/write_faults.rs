@@ -51,6 +51,18 @@ SELECT flaky(:failures) AS body
 ";
 
 #[test]
+fn a_write_never_goes_to_a_replica() {
+    let database = Database::seeded_copy();
+    // All that it is told of is the replica.
+    let mut command = crate::support::origin(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut serving = Serving::start(command.env("DATABASE_URL", &database.replica));
+    assert_eq!(serving.get("/resources").status, 200);
+    let response = send(&serving, "POST", NEW, &[], &body("replica"));
+    problem(&response, 503);
+    assert_eq!(response.field("retry-after"), Some("1"));
+}
+
+#[test]
 fn each_sqlstate_has_its_status() {
     let database = Database::seeded_copy();
     database.sql(

@@ -111,6 +111,89 @@ fn a_run_is_made_and_changes_its_state() {
 }
 
 #[test]
+fn a_message_of_a_participant_is_unread_for_the_others() {
+    let database = Database::seeded_copy();
+    let serving = database.serve();
+    let chat = database.sql(
+        "SELECT c.id, c.public_id, min(u.public_id) FROM chats c JOIN chat_participants p ON p.chat_id = c.id \
+         JOIN users u ON u.id = p.user_id GROUP BY c.id HAVING count(*) > 2 ORDER BY c.id LIMIT 1",
+    );
+    let chat: Vec<&str> = chat[0].iter().map(|value| value.as_deref().unwrap()).collect();
+    let [id, public_id, user] = chat[..] else { panic!("{chat:?}") };
+    database.sql(&format!("UPDATE chat_participants SET has_unread = false WHERE chat_id = {id}"));
+    let unread = || {
+        database.sql(&format!(
+            "SELECT count(*) FILTER (WHERE has_unread = (u.public_id = '{user}')) FROM chat_participants p \
+             JOIN users u ON u.id = p.user_id WHERE chat_id = {id}"
+        ))
+    };
+    let target = format!("/chats/{public_id}/messages");
+    let post = |body: Value| send(&serving, "POST", &target, &[], &body);
+    let first = answer(&post(json!({"user": user, "text": "eins"})), 200);
+    let reply = answer(&post(json!({"user": user, "text": "zwei", "parent": first["publicId"]})), 200);
+    assert_eq!(reply["parent"], first["publicId"]);
+    // All but the one who wrote it.
+    assert_eq!(unread()[0][0].as_deref(), Some("0"));
+    let parent = problem(&post(json!({"user": user, "text": "x", "parent": "none"})), 422);
+    assert_eq!(parent["constraint"], "chat_messages_parent_id_fkey");
+    problem(&post(json!({"user": user, "text": ""})), 422);
+    let stranger = format!(
+        "SELECT public_id FROM users u WHERE NOT EXISTS (SELECT FROM chat_participants WHERE chat_id = {id} AND user_id = u.id) LIMIT 1"
+    );
+    problem(&post(json!({"user": database.value(&stranger), "text": "x"})), 404);
+    let messages =
+        format!("SELECT count(*) FROM chat_messages WHERE chat_id = {id} AND text IN ('eins', 'zwei', 'x')");
+    assert_eq!(database.value(&messages), "2");
+
+    // Many at once: none of them waits for another one that waits for it.
+    let users = database.sql(&format!(
+        "SELECT u.public_id FROM chat_participants p JOIN users u ON u.id = p.user_id WHERE chat_id = {id} LIMIT 4"
+    ));
+    thread::scope(|scope| {
+        for user in &users {
+            let (serving, target, user) = (&serving, &target, user[0].as_deref().unwrap());
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    let said = send(serving, "POST", target, &[], &json!({"user": user, "text": "all"}));
+                    assert_eq!(said.status, 200, "{}", said.text());
+                }
+            });
+        }
+    });
+}
+
+/// A file that insists on what others leave to the client.
+const STRICT: &str = "-- route: PATCH /runs/{public_id}/name
+-- param public_id: path text
+-- param name: body text 1..200 required
+-- rows: exec
+-- if_match: version required
+-- idempotency: required
+
+UPDATE runs SET name = :name, version = version + 1
+WHERE public_id = :public_id
+  AND version = :if_match -- when if_match
+";
+
+#[test]
+fn a_file_can_insist_on_a_version_and_a_key() {
+    let database = Database::seeded_copy();
+    let serving = database.serve_with("", &[("strict.sql", STRICT)]);
+    let (version, key) = (("If-Match", "\"1.x\""), ("Idempotency-Key", "a"));
+    let patch =
+        |fields: &[(&str, &str)]| send(&serving, "PATCH", "/runs/run-1/name", fields, &json!({"name": "n"}));
+    problem(&patch(&[key]), 428);
+    problem(&patch(&[version]), 400);
+    problem(&patch(&[key, ("If-Match", "\"9.x\"")]), 412);
+    assert_eq!(patch(&[key, version]).status, 204);
+    let again = patch(&[key, version]);
+    assert_eq!((again.status, again.field("idempotency-replayed")), (204, Some("true")));
+    problem(&patch(&[("Idempotency-Key", "b"), version]), 412);
+    assert_eq!(patch(&[("Idempotency-Key", "c"), ("If-Match", "*")]).status, 204);
+    assert_eq!(database.value("SELECT version FROM runs WHERE public_id = 'run-1'"), "3");
+}
+
+#[test]
 fn a_member_is_taken_in_once_and_out_again() {
     let database = Database::seeded_copy();
     let serving = database.serve();
