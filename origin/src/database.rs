@@ -27,6 +27,7 @@ use crate::params::{self, Given};
 mod fleet;
 mod lane;
 mod queue;
+mod stamp;
 mod stream;
 mod target;
 mod watch;
@@ -86,7 +87,7 @@ pub(crate) struct Answered {
     pub(crate) session: Arc<Session>,
     pub(crate) prepared: Arc<Prepared>,
     /// The value of `Larder-Version`.
-    pub(crate) stamp: String,
+    pub(crate) stamp: Arc<str>,
 }
 
 /// The connections of one kind to one server.
@@ -369,16 +370,16 @@ impl Database {
             }
             Ok(Some(rows))
         };
-        let both = future::join(session.client.query_one(&session.stamp, &[]), rows);
+        let both = future::join(session.stamps.next(&session.client), rows);
         let Ok((stamp, rows)) = timeout(self.statement_timeout + PATIENCE, both).await else {
             session.abandon("no answer in time");
             // The last resort was asked: another of its connections would take as long.
             let is_last = session.role() == Some(Role::Primary);
             return Err(if is_last { RunError::Final } else { RunError::Elsewhere }(Error::TooLong));
         };
-        let stamp =
-            stamp.and_then(|row| row.try_get::<_, String>(0)).map_err(|e| of_statement(session, e))?;
-        match rows.map_err(|e| of_statement(session, e))? {
+        let rows = rows.map_err(|e| of_statement(session, e))?;
+        let stamp = stamp.map_err(|e| no_stamp(session, &e))?;
+        match rows {
             Some(rows) => Ok(Answered { rows, session: session.clone(), prepared: prepared.clone(), stamp }),
             None => Err(RunError::Final(Error::TooLarge(MAX_ANSWER_BYTES))),
         }
@@ -400,6 +401,11 @@ fn not_prepared(session: &Session, error: NotPrepared) -> RunError {
         NotPrepared::Faults(faults) => RunError::Elsewhere(Error::NotPrepared(faults)),
         NotPrepared::NoSuch => RunError::Final(Error::Endpoint("the endpoint has no such statement")),
     }
+}
+
+fn no_stamp(session: &Session, error: &tokio_postgres::Error) -> RunError {
+    session.abandon(&chain(error));
+    RunError::Elsewhere(Error::NoServer)
 }
 
 fn of_statement(session: &Session, error: tokio_postgres::Error) -> RunError {

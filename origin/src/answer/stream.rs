@@ -84,7 +84,7 @@ pub(crate) async fn response(
         }
         Some(Err(_)) | None => drop(fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"))),
     }
-    for (name, value) in [(SERVED_BY, &*server), (VERSION, stamp.as_str())] {
+    for (name, value) in [(SERVED_BY, &*server), (VERSION, &*stamp)] {
         if let Ok(value) = HeaderValue::from_str(value) {
             fields.insert(name, value);
         }

@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, NoTls};
 
 use super::fleet::Role;
 use super::queue::Queue;
+use super::stamp::Stamps;
 use super::target::Target;
 use crate::catalogue::prepare::{self, NotPrepared, Prepared};
 use crate::catalogue::{Catalogue, LaneKind};
@@ -24,12 +25,6 @@ use crate::faults::Faults;
 /// Beyond this a pipeline only gets longer, not faster.
 const MAX_PIPELINED: usize = 64;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-
-/// Which state of the database the next statement on the connection sees at least. A commit can be in the WAL before it is
-/// visible on the primary, so there it is the snapshot; a standby does not know what is in progress, so there it is the replay
-/// position (and each only in its place). Sent before the statement: too old is safe, too new is not.
-const STAMP: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 'lsn=' || pg_last_wal_replay_lsn()::text \
-                     ELSE 'snapshot=' || pg_current_snapshot()::text END";
 
 impl LaneKind {
     pub(crate) const ALL: [Self; 3] = [Self::Fast, Self::Slow, Self::Write];
@@ -71,9 +66,9 @@ pub(crate) struct Session {
     pub(crate) server: Arc<str>,
     /// Among the servers of the configuration.
     pub(super) server_index: usize,
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     pub(crate) kind: LaneKind,
-    pub(crate) stamp: Statement,
+    pub(super) stamps: Stamps,
     target: Arc<Target>,
     catalogue: Arc<Catalogue>,
     /// By endpoint and mask. Empty where nobody asked yet, or where it went out of date.
@@ -137,14 +132,14 @@ impl Place {
         };
         let (client, connection) = settings.connect(NoTls).await.map_err(fail)?;
         let driver = tokio::spawn(connection);
-        let stamp = client.prepare(STAMP).await.map_err(fail)?;
+        let stamps = Stamps::prepare(&client).await.map_err(fail)?;
         let endpoints = self.catalogue.endpoints.iter();
         let session = Session {
             server: server.clone(),
             server_index: self.server_index,
-            client,
+            client: Arc::new(client),
             kind: self.kind,
-            stamp,
+            stamps,
             target: self.target.clone(),
             catalogue: self.catalogue.clone(),
             prepared: endpoints

@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, future};
 use tokio::time::timeout;
 use tokio_postgres::{Row, RowStream};
 
-use super::{Database, PATIENCE, RunError, Session, Turn, not_prepared, of_statement};
+use super::{Database, PATIENCE, RunError, Session, Turn, no_stamp, not_prepared, of_statement};
 use crate::catalogue::Endpoint;
 use crate::catalogue::prepare::Prepared;
 use crate::error::Error;
@@ -21,7 +21,7 @@ use crate::params::{self, Given};
 pub(crate) struct Streaming {
     pub(crate) prepared: Arc<Prepared>,
     /// The value of `Larder-Version`.
-    pub(crate) stamp: String,
+    pub(crate) stamp: Arc<str>,
     turn: Turn,
     first: Option<Row>,
     rows: Option<Pin<Box<RowStream>>>,
@@ -93,7 +93,7 @@ impl Database {
         index: usize,
         mask: usize,
         given: &Given,
-    ) -> Result<(String, Option<Row>, Pin<Box<RowStream>>), RunError> {
+    ) -> Result<(Arc<str>, Option<Row>, Pin<Box<RowStream>>), RunError> {
         let variant =
             endpoint.variants.get(mask).ok_or(RunError::Final(Error::Endpoint("no such variant")))?;
         let bound = params::bind(endpoint, variant, prepared, given).map_err(RunError::Final)?;
@@ -107,13 +107,12 @@ impl Database {
             Ok((first, rows))
         };
         // The stamp first: the statement's snapshot is taken after what it says.
-        let both = future::join(session.client.query_one(&session.stamp, &[]), rows);
+        let both = future::join(session.stamps.next(&session.client), rows);
         let Ok((stamp, rows)) = timeout(self.statement_timeout + PATIENCE, both).await else {
             session.abandon("no answer in time");
             return Err(RunError::Final(Error::TooLong));
         };
-        let stamp =
-            stamp.and_then(|row| row.try_get::<_, String>(0)).map_err(|e| of_statement(session, e))?;
+        let stamp = stamp.map_err(|e| no_stamp(session, &e))?;
         let (first, rows) = rows.map_err(|e| of_statement(session, e))?;
         Ok((stamp, first, rows))
     }
