@@ -146,7 +146,7 @@ fn judged_again(
             Some(again)
         }
         Err(why) => {
-            if !why.lies_in_the_request && !worker.is_aside {
+            if !why.lies_in_the_request && !why.is_fault && !worker.is_aside {
                 worker.proxy.memory.remove(&plan.key, stored);
             }
             None

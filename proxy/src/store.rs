@@ -361,7 +361,7 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchP
             let _ = answer.send(Err(*error));
             return;
         }
-        Err(NotKept { reason, lies_in_the_request, hit_for_miss, changed, failed: None }) => {
+        Err(NotKept { reason, lies_in_the_request, hit_for_miss, changed, failed: None, .. }) => {
             if let Some(changed) = changed {
                 fetched.fields = *changed;
             }
@@ -630,7 +630,7 @@ fn freshen(
         // It held for this request, with what was said to it; for others it is not to be kept so.
         Err(NotKept { failed: Some(error), .. }) => return Err(*error),
         Err(why) => {
-            if !why.lies_in_the_request {
+            if !why.lies_in_the_request && !why.is_fault {
                 worker.proxy.memory.remove(&plan.key, stale);
             }
             is_stored = false;

@@ -163,6 +163,26 @@ fn a_policy_that_fails_takes_nothing_away_that_is_stored() {
 }
 
 #[test]
+fn a_policy_that_fails_at_a_304_takes_nothing_away_either() {
+    let origin = Origin::start(|seen, answering| {
+        let status = if seen.field("if-none-match").is_some() { 304 } else { 200 };
+        answering.reply(status, &[("cache-control", "max-age=10"), ("etag", "\"1\"")], "x")
+    });
+    let settings = json!({ "reads": { "fields": ["x-trap"] }, "response": [
+        { "if": { "0": "yes" }, "then": "trap" },
+        { "then": { "store": {} } },
+    ] });
+    let proxy = Proxy::in_front_of(&origin, &format!("policy = {}", policy(&settings, "")));
+    let get = |trap: &str| proxy.get_with("/a", &[("x-trap", trap), ("host", "h")]);
+    assert_status(&get("no"), STORED);
+    proxy.clock.advance(Duration::from_secs(11));
+    let failed = get("yes");
+    assert_eq!((status_of(&failed), failed.text().as_str()), ("larder; fwd=stale; fwd-status=304", "x"));
+    assert_status(&get("no"), "larder; fwd=stale; fwd-status=304; stored");
+    assert_status(&get("no"), HIT);
+}
+
+#[test]
 fn a_cookie_that_a_policy_takes_away_does_not_come_with_a_304() {
     let origin = Origin::start(|seen, answering| {
         if seen.field("if-none-match").is_some() {

@@ -31,7 +31,7 @@ use crate::{
     pieces::Pieces,
     policy::{
         Plan,
-        response::{self, Said},
+        response::{self, Refusal, Said},
         trace::Trace,
     },
     request::Request,
@@ -45,6 +45,8 @@ pub struct NotKept {
     pub reason: &'static str,
     /// The next request may well bring something to keep.
     pub lies_in_the_request: bool,
+    /// A policy failed, which says nothing against what is stored.
+    pub is_fault: bool,
     /// How long a policy wants it remembered that there is nothing to share.
     pub hit_for_miss: Option<Duration>,
     /// Its fields, if a policy has changed any.
@@ -55,7 +57,14 @@ pub struct NotKept {
 
 impl NotKept {
     fn because(reason: &'static str, lies_in_the_request: bool) -> NotKept {
-        NotKept { reason, lies_in_the_request, hit_for_miss: None, changed: None, failed: None }
+        NotKept { reason, lies_in_the_request, ..NotKept::default() }
+    }
+}
+
+impl From<&Refusal> for NotKept {
+    fn from(refusal: &Refusal) -> NotKept {
+        let why = NotKept::because(refusal.reason, refusal.lies_in_the_request);
+        NotKept { is_fault: refusal.is_fault, ..why }
     }
 }
 
@@ -246,8 +255,7 @@ impl<'a> Judge<'a> {
         veto: impl Fn(&HeaderMap, &ResponseDirectives, &Facts) -> Result<(), NotStorable>,
     ) -> Result<(SelectingFields, Tags, Cells), NotKept> {
         if let Some(refusal) = &said.refusal {
-            let why = NotKept::because(refusal.reason, refusal.lies_in_the_request);
-            return Err(NotKept { hit_for_miss: refusal.hit_for_miss, ..why });
+            return Err(NotKept { hit_for_miss: refusal.hit_for_miss, ..NotKept::from(refusal) });
         }
         veto(own, directives, facts)?;
         let vary = &self.plan.routed.route().vary;
@@ -263,7 +271,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A stored response that other policies have judged, as those of now would have it: for this request, whose
-    /// values stand in for those of the one that brought it. One that fails says nothing against what is stored.
+    /// values stand in for those of the one that brought it.
     pub fn again(&self, stored: &Stored) -> Result<Stored, NotKept> {
         let mut own = with_internal(stored);
         // These places are ours. An age that it came with counts from then on.
@@ -280,14 +288,13 @@ impl<'a> Judge<'a> {
         let said = match self.ask(head, &own, &before) {
             Ok(said) => said,
             Err(error) => {
-                let why = NotKept::because("policy-fault", true);
-                return Err(NotKept { failed: Some(Box::new(error)), ..why });
+                let why = of_response("policy-fault");
+                return Err(NotKept { is_fault: true, failed: Some(Box::new(error)), ..why });
             }
         };
         let facts = Facts { policy: said.lifetimes, ..stored.facts };
         if let Some(refusal) = &said.refusal {
-            let may_be_kept = refusal.lies_in_the_request || refusal.is_fault;
-            return Err(NotKept::because(refusal.reason, may_be_kept));
+            return Err(refusal.into());
         }
         if let Some(changed) = said.changed.as_ref().filter(|_| said.sets_fields) {
             // What the request that brought it had in another field is not known any more.
