@@ -512,9 +512,9 @@ fn no_swap_of_policies_brings_back_what_was_purged() {
                 purged.store(next, Ordering::SeqCst);
             }
         });
+        let _over = wait::OverAtEnd(is_over);
         for number in 0..SWAPS {
             proxy.reload(&tagged(if number % 2 == 0 { "b" } else { "a" }));
         }
-        is_over.store(true, Ordering::SeqCst);
     });
 }
