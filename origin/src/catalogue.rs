@@ -154,7 +154,6 @@ pub(crate) struct Catalogue {
 }
 
 #[derive(Debug)]
-#[allow(dead_code, reason = "some of it is for writes")]
 pub(crate) struct Endpoint {
     /// The file's name without `.sql`: in metrics and messages.
     pub(crate) name: String,
@@ -177,6 +176,7 @@ pub(crate) struct Endpoint {
     pub(crate) idempotency: Idempotency,
     pub(crate) location: Option<TagTemplate>,
     /// Tables that no tag needs to cover.
+    #[allow(dead_code, reason = "for the check of tags")]
     pub(crate) tables: Vec<(String, Position)>,
     pub(crate) tags: Vec<TagTemplate>,
     pub(crate) cache: HeaderValue,

@@ -10,6 +10,8 @@ mod check;
 mod endpoints;
 mod guide;
 mod reads;
+mod columns;
+mod bad_params;
 mod pages;
 mod streams;
 mod servers;

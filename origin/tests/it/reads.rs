@@ -11,7 +11,7 @@ fn told(database: &Database, sql: &str) -> Value {
 }
 
 /// Every row as an object of these members.
-fn only(rows: &Value, members: &[&str]) -> Value {
+pub(crate) fn only(rows: &Value, members: &[&str]) -> Value {
     let pick = |row: &Value| members.iter().map(|name| ((*name).to_owned(), row[*name].clone())).collect();
     rows.as_array().unwrap().iter().map(pick).map(Value::Object).collect()
 }
@@ -131,7 +131,7 @@ fn a_batch_is_in_the_order_of_its_ids_and_leaves_out_what_is_not_to_be_seen() {
 }
 
 #[track_caller]
-fn refused(serving: &mut Serving, target: &str, parameter: &str, why: &str) {
+pub(crate) fn refused(serving: &mut Serving, target: &str, parameter: &str, why: &str) {
     let response = serving.get(target);
     assert_eq!((response.status, response.field("cache-control")), (400, Some("no-store")), "{target}");
     assert_eq!(response.field("content-type"), Some("application/problem+json"));
@@ -409,124 +409,6 @@ fn fields_select_members_whoever_wrote_the_row() {
     ] {
         refused(&mut serving, target, "fields", why);
     }
-}
-
-#[test]
-fn columns_with_a_point_are_members_of_an_object() {
-    let file = "-- route: GET /objects\n-- rows: many\n-- body: columns\n-- tags: t:{x}\n\n\
-                SELECT n AS id, n AS _x, CASE WHEN n = 1 THEN 'a' END AS \"made_by.first_name\", n > 1 AS last, \
-                CASE WHEN n < 3 THEN n END AS \"made_by.nth\", NULL::text AS \"no.thing\" FROM generate_series(1, 3) n";
-    let mut serving = Database::seeded().serve_with("", &[("objects.sql", file)]);
-    let expected = json!([
-        {"id": 1, "madeBy": {"firstName": "a", "nth": 1}, "last": false, "no": null},
-        {"id": 2, "madeBy": {"firstName": null, "nth": 2}, "last": true, "no": null},
-        {"id": 3, "madeBy": null, "last": true, "no": null},
-    ]);
-    assert_eq!(serving.json("/objects"), expected);
-    assert_eq!(serving.json("/objects?fields=madeBy"), only(&expected, &["madeBy"]));
-    assert_eq!(serving.get("/objects").field("cache-tag"), Some("t:1,t:2,t:3"));
-    refused(&mut serving, "/objects?fields=nth", "fields", "known are id, madeBy, last, no");
-}
-
-#[test]
-fn columns_are_written_as_postgres_would_write_them() {
-    const VALUES: &str = "SELECT * FROM (VALUES \
-        (true, 1::int2, -2147483648, 9223372036854775807, 1.5::float4, -0.1::float8, 0.00012300::numeric, 'a\"\\é\n\t'::text, \
-         'd41d8cd9-8f00-b204-e980-0998ecf8427e'::uuid, '{\"a\" : [1]}'::json, '{\"b\": null}'::jsonb, '2026-02-28'::date, \
-         '2026-11-26 15:00:00.120'::timestamp, '1999-12-31 23:59:59.999999+00'::timestamptz, '{a,NULL,\"b,c\"}'::text[], '{}'::int8[], \
-         'x'::varchar, NULL::text), \
-        (false, 0::int2, 0, 0, 0, 0, -12345678901234567890.000100::numeric, '', \
-         '00000000-0000-0000-0000-000000000000', '1', '\"x\"', '0001-01-01', '2000-01-01', '0044-03-15 BC', '{}', '{1,-2}', 'y', 'z'), \
-        (NULL, NULL, NULL, NULL, NULL, NULL, 10000, NULL, NULL, NULL, NULL, '1969-07-20', 'infinity', '-infinity', NULL, NULL, NULL, NULL), \
-        (NULL, NULL, NULL, NULL, NULL, NULL, 123450000, NULL, NULL, NULL, NULL, '12345-06-07', '2024-02-29 00:00:01', NULL, NULL, NULL, NULL, NULL), \
-        (NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL), \
-        (NULL, NULL, NULL, NULL, NULL, NULL, 0.5, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)) \
-        v (truth, small, middle, big, f4, f8, num, txt, uid, js, jsb, dat, ts, tz, texts, ints, vc, nothing)";
-    let database = Database::seeded();
-    let written = format!("-- route: GET /written\n-- rows: many\n-- body: columns\n\n{VALUES}");
-    let built =
-        format!("-- route: GET /built\n-- rows: many\n\nSELECT row_to_json(t) AS body FROM ({VALUES}) t");
-    let mut serving = database.serve_with("", &[("written.sql", &written), ("built.sql", &built)]);
-    let (written, built) = (serving.get("/written"), serving.get("/built"));
-    assert_eq!((written.status, built.status), (200, 200), "{}", serving.process.log());
-    // As text: a number that is read loses what makes it exact. Postgres keeps blanks of json, we do too.
-    let parts = |text: String| text.split_inclusive([',', '{', '[']).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(parts(written.text()), parts(built.text()));
-}
-
-#[test]
-fn every_parameter_that_is_wrong_is_named() {
-    let mut serving = Database::seeded().serve();
-    // With a limit: too small, too large, no number, too long for one, two at once, empty.
-    for target in [
-        "/resources",
-        "/resources/pages",
-        "/resources/pages/estimated",
-        "/users/usr-1/resources",
-        "/runs/active",
-        "/runs/failed",
-        "/chats/chat-1/messages",
-        "/resources/search?config=1",
-        "/users/search?preferences=1",
-    ] {
-        let with = if target.contains('?') { '&' } else { '?' };
-        for value in ["0", "-1", "101", "1.5", "one", "99999999999999999999", "", "%ff", "1%00", "1&limit=1"]
-        {
-            let response = serving.get(&format!("{target}{with}limit={value}"));
-            let problem: Value = serde_json::from_slice(&response.body).unwrap();
-            assert_eq!(
-                (response.status, &problem["parameter"]),
-                (400, &json!("limit")),
-                "{target} {value}: {problem}"
-            );
-        }
-    }
-    // What is in the path: bytes that are no text, and more of them than a key has.
-    let long = "x".repeat(3000);
-    for path in [
-        "/resources/*",
-        "/resources/*/details",
-        "/users/*",
-        "/users/*/teams",
-        "/users/*/resources",
-        "/users/*/unread",
-    ]
-    .into_iter()
-    .chain(["/runs/*", "/chats/*/messages", "/teams/*/admins", "/teams/*/export"])
-    {
-        for (value, why) in [
-            ("%ff", "is not UTF-8"),
-            ("%", "is not UTF-8"),
-            ("a%00", "has a zero byte"),
-            (long.as_str(), "has 3000 bytes"),
-        ] {
-            refused(&mut serving, &path.replace('*', value), "public_id", why);
-        }
-        // A key that nobody has is not found, or an empty list.
-        let response = serving.get(&path.replace('*', "nobody"));
-        let is_empty = matches!(&serde_json::from_slice(&response.body).unwrap(), Value::Array(rows) if rows.is_empty())
-            || response.text().starts_with("{\"items\":[],");
-        assert!(
-            response.status == 404 || (response.status == 200 && is_empty),
-            "{path}: {}",
-            response.text()
-        );
-    }
-    for (target, parameter) in [
-        ("/resources?type=%ff", "type"),
-        ("/resources?team=a%00", "team"),
-        ("/resources?type=a&type=b", "type"),
-        ("/runs/active?status=", "status"),
-        ("/runs/active?status=scheduled", "status"),
-        ("/runs/active?status=Scheduled&status=InProgress", "status"),
-    ] {
-        let response = serving.get(target);
-        let problem: Value = serde_json::from_slice(&response.body).unwrap();
-        assert_eq!((response.status, &problem["parameter"]), (400, &json!(parameter)), "{target}: {problem}");
-    }
-    let many: String = (0..1100).map(|n| format!("&a{n}=")).collect();
-    refused(&mut serving, &format!("/trending?{many}"), "query", "has more than 1024 parameters");
-    assert_eq!(serving.get("/trending").status, 200);
 }
 
 #[test]
