@@ -58,7 +58,8 @@ pub(super) fn failure(error: tokio_postgres::Error, is_sent: bool) -> Failure {
         // transaction_resolution_unknown, statement_completion_unknown; and what poolers say when they lost the server.
         ("40003", _) | (_, Some("08")) => lost(&error),
         // A server that ends says so before it does, and a transaction that it ends is rolled back.
-        ("57P01" | "57P02" | "57P03" | "57P05", _) => Failure::Elsewhere(chain(&error)),
+        // So is one that stood still for too long (25P03).
+        ("57P01" | "57P02" | "57P03" | "57P05" | "25P03", _) => Failure::Elsewhere(chain(&error)),
         ("40001" | "40P01", _) => Failure::Again(Error::Contention),
         ("55P03", _) => Failure::Final(Error::Contention),
         ("57014", _) => Failure::Final(Error::TooLong),

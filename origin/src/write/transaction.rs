@@ -88,12 +88,13 @@ async fn attempts(database: &Database, write: &Write) -> Result<Done, Error> {
     let mut is_open = false;
     let mut has_repeated = false;
     let mut last = Error::NoPrimary;
+    // Only what the database says of the write itself tells that an earlier attempt has not happened: it comes behind the key.
+    let known = |error: Error, is_open: bool| match is_open && !error.is_verdict() {
+        true => Error::Unknown,
+        false => error,
+    };
     for _ in 0..MAX_ATTEMPTS {
-        let mut turn = match database.write_turn().await {
-            Ok(turn) => turn,
-            Err(_) if is_open => return Err(Error::Unknown),
-            Err(error) => return Err(error),
-        };
+        let mut turn = database.write_turn().await.map_err(|error| known(error, is_open))?;
         database.count(&turn, write.index);
         let failure = match timeout(database.patience(), once(&mut turn, write)).await {
             Ok(Ok(done)) => return Ok(done),
@@ -101,9 +102,8 @@ async fn attempts(database: &Database, write: &Write) -> Result<Done, Error> {
             Err(_) => Failure::Unknown("no answer in time".to_owned()),
         };
         last = match failure {
-            Failure::Final(error) if is_open && !error.is_verdict() => Error::Unknown,
-            Failure::Final(error) => return Err(error),
-            Failure::Again(error) if has_repeated => return Err(error),
+            Failure::Final(error) => return Err(known(error, is_open)),
+            Failure::Again(error) if has_repeated => return Err(known(error, is_open)),
             Failure::Again(error) => {
                 has_repeated = true;
                 error
@@ -123,11 +123,8 @@ async fn attempts(database: &Database, write: &Write) -> Result<Done, Error> {
                 Error::Unknown
             }
         };
-        if matches!(last, Error::NoPrimary) && is_open {
-            last = Error::Unknown;
-        }
     }
-    Err(last)
+    Err(known(last, is_open))
 }
 
 async fn once(turn: &mut Turn, write: &Write) -> Result<Done, Failure> {
