@@ -47,9 +47,10 @@ impl Seen {
         self.failed.values().sum()
     }
 
-    /// Answers in each second, up to the last one.
-    pub(super) fn per_s(&self) -> f64 {
-        self.took_us.len() as f64 / self.last_s.max(f64::EPSILON)
+    /// Answers in each of so many seconds, if the last answer came no later after their end than it may take; else in each
+    /// second until then.
+    pub(super) fn per_s(&self, seconds: u32, may_take_ms: f64) -> f64 {
+        self.took_us.len() as f64 / f64::from(seconds).max(self.last_s - may_take_ms / 1e3)
     }
 
     /// In milliseconds; `share` is 0.95 for the 95th percentile.
@@ -153,5 +154,7 @@ mod tests {
         assert_eq!(seen.percentile_ms(0.95), 96.0);
         assert_eq!(seen.percentile_ms(1.0), 100.0);
         assert!(Seen::default().percentile_ms(0.95).is_nan());
+        let late = |last_s| Seen { took_us: vec![1; 100], last_s, ..Seen::default() }.per_s(10, 500.0);
+        assert_eq!((late(9.0), late(10.4), late(20.5)), (10.0, 10.0, 5.0));
     }
 }
