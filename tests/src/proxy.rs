@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use caching::time::Timestamp;
@@ -39,7 +40,9 @@ pub struct Proxy {
 /// One for the whole test program: it reserves address space for every instance there may be.
 fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| Engine::new(Limits::default()).expect("wasmtime starts on this machine")).clone()
+    // Many tests run at once: a policy that waits for its turn on a core is not one that is slow.
+    let limits = Limits { deadline: Duration::from_millis(250), ..Limits::default() };
+    ENGINE.get_or_init(|| Engine::new(limits).expect("wasmtime starts on this machine")).clone()
 }
 
 impl Proxy {

@@ -6,6 +6,7 @@
 use std::{
     rc::Rc,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use wasmtime::Store;
@@ -15,7 +16,7 @@ use crate::{
     decision::{LookUp, RequestDecision, ResponseDecision, StoreDecision},
     engine::ticks,
     fault::{Fault, FaultKind, classify},
-    limits::Guarded,
+    limits::{Guarded, LOAD_DEADLINE},
     load::one_line,
     policy::{Loaded, Policy},
     remembered::{Table, write_inputs},
@@ -31,6 +32,8 @@ pub struct Instances {
     unchanged_request: Rc<RequestDecision>,
     unchanged_response: Rc<ResponseDecision>,
     remembered_calls: u64,
+    /// In place of that of the limits.
+    deadline: Option<Duration>,
 }
 
 struct OfPolicy {
@@ -58,6 +61,7 @@ impl Default for Instances {
             unchanged_request: Rc::new(RequestDecision::LookUp(LookUp::default())),
             unchanged_response: Rc::new(ResponseDecision::Store(StoreDecision::default())),
             remembered_calls: 0,
+            deadline: None,
         }
     }
 }
@@ -65,6 +69,11 @@ impl Default for Instances {
 impl Instances {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// For calls that nobody's request waits for: a machine that is busy with other things does not make them fail.
+    pub fn patient() -> Self {
+        Self { deadline: Some(LOAD_DEADLINE), ..Self::default() }
     }
 
     /// How many decisions were remembered and not asked for.
@@ -183,7 +192,7 @@ impl Instances {
         let place = &mut self.sorted[at].instance;
         let mut instance = match place.take() {
             Some(instance) => instance,
-            None => Instance::new(&policy.loaded)?,
+            None => Instance::new(&policy.loaded, self.deadline)?,
         };
         instance.store.data_mut().begin_call();
         instance.store.set_epoch_deadline(instance.deadline_ticks);
@@ -229,15 +238,16 @@ impl Instances {
 }
 
 impl Instance {
-    fn new(loaded: &Arc<Loaded>) -> Result<Self, Fault> {
+    fn new(loaded: &Arc<Loaded>, deadline: Option<Duration>) -> Result<Self, Fault> {
         let limits = &loaded.engine.limits;
-        let mut store = loaded.engine.store(limits.deadline);
+        let deadline = deadline.unwrap_or(limits.deadline);
+        let mut store = loaded.engine.store(deadline);
         let exports = loaded
             .program
             .instantiate(&mut store)
             .and_then(|instance| loaded.program.indices.load(&mut store, &instance))
             .map_err(|error| loaded.fault_of(&error, store.data()))?;
-        let deadline_ticks = ticks(limits.deadline);
+        let deadline_ticks = ticks(deadline);
         store.set_epoch_deadline(deadline_ticks);
         match exports.configure(&mut store, &loaded.settings) {
             // The same inputs as at load: the same code with the same settings and nothing else to go by.

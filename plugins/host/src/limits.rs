@@ -46,7 +46,8 @@ impl Limits {
 const INSTANCES_PER_THREAD: u32 = 64;
 /// Two memories each, which together are half of the addresses that there are.
 const INSTANCES_MAX: u32 = 8_192;
-/// At load nobody waits for the answer, and an interpreter warms up: more time than [`Limits::deadline`].
+/// At load, and where cases are put to a policy, nobody waits for the answer, and an interpreter warms up: more time than
+/// [`Limits::deadline`].
 pub(crate) const LOAD_DEADLINE: Duration = Duration::from_secs(1);
 /// Bytes a guest may hand over in one call: the largest answer body and all else it may say, with room.
 pub(crate) const PASSED_BYTES_MAX: usize = 4 << 20;

@@ -158,8 +158,8 @@ impl Row {
         call: impl Fn(&mut Instances) -> Result<(), Fault>,
         remembered: impl Fn(&mut Instances) -> Result<(), Fault>,
     ) -> Result<Row, Fault> {
-        let fresh = median(rounds, 1, || call(&mut Instances::new()))?;
-        let mut instances = Instances::new();
+        let fresh = median(rounds, 1, || call(&mut Instances::patient()))?;
+        let mut instances = Instances::patient();
         call(&mut instances)?;
         let reused = median(rounds, BATCH, || call(&mut instances))?;
         let remembered = median(rounds, BATCH, || remembered(&mut instances))?;
