@@ -20,6 +20,7 @@
 //! [cursors]
 //! key = "..."                      # what cursors are signed with; default: one of the process's own, lost with it
 //! ```
+//! What is measured and what raises an alert: `config/monitoring.rs`.
 //! `DATABASE_URL`, `REPLICA_URLS` (separated by commas) and `LARDER_CURSOR_KEY` stand in for `primary`, `replicas` and `key`, so
 //! that secrets need no file.
 //! All faults are found before any is reported. Read next: `config/section.rs`.
@@ -36,11 +37,15 @@ use toml::de::DeTable;
 
 use crate::faults::{Faults, Position};
 
+mod http_url;
+mod monitoring;
 mod section;
 mod server_url;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use http_url::HttpUrl;
+pub(crate) use monitoring::{Limits, Monitoring};
 use section::{Report, Section};
 pub(crate) use server_url::ServerUrl;
 
@@ -66,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) schema: Option<PathBuf>,
     /// What cursors are signed with. `None`: each process makes its own, so its cursors end with it.
     pub(crate) cursor_key: Option<Secret>,
+    pub(crate) monitoring: Monitoring,
 }
 
 /// A text that no log shows.
@@ -104,6 +110,7 @@ pub(crate) struct Environment {
     pub(crate) database_url: Option<String>,
     pub(crate) replica_urls: Option<String>,
     pub(crate) cursor_key: Option<String>,
+    pub(crate) alert_webhook: Option<String>,
 }
 
 impl Environment {
@@ -114,6 +121,7 @@ impl Environment {
             database_url: read("DATABASE_URL"),
             replica_urls: read("REPLICA_URLS"),
             cursor_key: read("LARDER_CURSOR_KEY"),
+            alert_webhook: read("LARDER_ALERT_WEBHOOK"),
         }
     }
 }
@@ -187,6 +195,12 @@ fn read(
         Some(value) => value.section().and_then(|section| cursors(report, section, environment)),
         None => cursors(report, Section::empty(report, "cursors"), environment),
     };
+    let monitoring = match root.get("monitoring") {
+        Some(value) => {
+            value.section().and_then(|section| monitoring::read(report, Some(section), environment))
+        }
+        None => monitoring::read(report, None, environment),
+    };
     root.finish();
     Some(Config {
         listen: listen?,
@@ -195,6 +209,7 @@ fn read(
         queries: queries?,
         schema: schema?,
         cursor_key: cursor_key?,
+        monitoring: monitoring?,
     })
 }
 

@@ -24,6 +24,7 @@ use crate::cursor::Key;
 use crate::database::{self, Database, Target};
 use crate::metrics::Metrics;
 use crate::serve::{Shared, Worker};
+use crate::status::Status;
 use crate::write::{self, Room};
 
 /// For a head to arrive, and for a connection to be idle.
@@ -40,6 +41,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    /// For who watches.
+    pub(crate) shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -50,10 +53,13 @@ pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Ru
         Some(secret) => Key::new(secret.0.as_bytes()),
         None => Key::random().map_err(io::Error::other)?,
     };
+    let metrics = Metrics::new(&catalogue, &config.monitoring);
+    let targets = Target::all(&config.database);
     let shared = Arc::new(Shared {
         cursor_key,
-        metrics: Metrics::new(&catalogue),
-        targets: Target::all(&config.database),
+        status: Status::new(&config.monitoring, &metrics, targets.len()),
+        metrics,
+        targets,
         catalogue,
         databases: (0..config.workers.get()).map(|_| OnceLock::new()).collect(),
     });
@@ -89,7 +95,7 @@ pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Ru
             .blocking_recv()
             .unwrap_or_else(|| Err(io::Error::other("a worker ended before it was ready")))?;
     }
-    Ok(Running { address, stop, threads })
+    Ok(Running { address, shared, stop, threads })
 }
 
 impl Running {

@@ -27,6 +27,10 @@ mod answer;
 mod write;
 mod error;
 mod metrics;
+mod slow;
+mod status;
+mod alerts;
+mod monitor;
 mod clock;
 mod plan;
 mod check;
@@ -144,9 +148,11 @@ async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
     };
     let running = started.map_err(|e| Exit::failed(format!("cannot listen on {}: {e}", config.listen)))?;
     info!(address = %running.address, "serving");
+    let monitoring = tokio::spawn(monitor::run(config.clone(), running.shared.clone()));
     let watching = tokio::spawn(check::warn_of_plans(config, catalogue));
     stop.asked().await;
     watching.abort();
+    monitoring.abort();
     info!("stopping: requests that are running may finish");
     let draining = tokio::task::spawn_blocking(move || running.stop());
     tokio::select! {

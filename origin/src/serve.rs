@@ -18,6 +18,8 @@ use crate::database::{Database, LaneKind, Target};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
 use crate::params;
+use crate::status::Status;
+use crate::status::pool::Pool;
 use crate::write::{self, Room};
 
 /// What all workers share.
@@ -26,9 +28,32 @@ pub(crate) struct Shared {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) cursor_key: Key,
     pub(crate) metrics: Metrics,
+    pub(crate) status: Status,
     pub(crate) targets: Vec<Arc<Target>>,
     /// One for each worker, set when it is ready.
     pub(crate) databases: Vec<OnceLock<Arc<Database>>>,
+}
+
+impl Shared {
+    fn ready(&self) -> impl Iterator<Item = &Database> + Clone {
+        self.databases.iter().filter_map(OnceLock::get).map(|database| &**database)
+    }
+
+    /// How full the connections of all workers are.
+    pub(crate) fn pools(&self) -> Vec<Pool> {
+        Pool::all(self.ready())
+    }
+
+    fn metrics_page(&self) -> String {
+        let mut text = self.metrics.text(self.ready());
+        let servers: Vec<&str> = self.targets.iter().map(|target| &*target.name).collect();
+        self.status.text(&mut text, &self.metrics, &self.pools(), &servers);
+        text.0
+    }
+
+    fn status_page(&self) -> String {
+        format!("{:#}\n", self.status.json(&self.metrics, &self.pools()))
+    }
 }
 
 /// What one worker answers with.
@@ -48,6 +73,7 @@ impl Worker {
         if let Some(own) = self.own_page(&request) {
             return own.map(Either::Left);
         }
+        let watch = Stopwatch::start();
         let (head, body) = request.into_parts();
         let mut endpoint = None;
         let response = match self.answer(&head, body, &mut endpoint).await {
@@ -69,7 +95,7 @@ impl Worker {
                 error.response().map(Either::Left)
             }
         };
-        self.shared.metrics.request(endpoint, response.status());
+        self.shared.metrics.request(endpoint, response.status(), watch.elapsed());
         response
     }
 
@@ -115,9 +141,15 @@ impl Worker {
         Ok(response.map(Either::Left))
     }
 
-    /// Health and metrics. Query files cannot have routes below `/-/`.
+    /// Health and metrics. Query files cannot have routes below `/-/`; the other names of these pages are theirs to take.
     fn own_page<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
-        let page = request.uri().path().strip_prefix("/-/")?;
+        let path = request.uri().path();
+        let is_free = || matches!(self.shared.catalogue.router.find(request.method(), path), Found::Nothing);
+        let page = match path {
+            "/metrics" if is_free() => "metrics",
+            "/api/status" if is_free() => "status",
+            _ => path.strip_prefix("/-/")?,
+        };
         let databases = self.shared.databases.iter();
         let (status, text) = match page {
             "healthz" => (StatusCode::OK, "ok\n".to_owned()),
@@ -133,10 +165,8 @@ impl Worker {
                     (StatusCode::SERVICE_UNAVAILABLE, "no database server can be reached\n".to_owned())
                 }
             }
-            "metrics" => {
-                let databases = databases.filter_map(OnceLock::get).map(|database| &**database);
-                (StatusCode::OK, self.shared.metrics.text(&self.shared.catalogue, databases))
-            }
+            "metrics" => (StatusCode::OK, self.shared.metrics_page()),
+            "status" => (StatusCode::OK, self.shared.status_page()),
             _ => return Some(Error::NoEndpoint.response()),
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -144,9 +174,11 @@ impl Worker {
         }
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+        let kind = match page {
+            "status" => "application/json",
+            _ => "text/plain; version=0.0.4; charset=utf-8",
+        };
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Some(response)
     }

@@ -124,6 +124,29 @@ impl<'t> Value<'t> {
         number
     }
 
+    /// For what can be switched off: the word `off`.
+    pub(super) fn is_off(&self) -> bool {
+        self.raw().as_str() == Some("off")
+    }
+
+    /// From 0 to 100, with decimals or without.
+    pub(super) fn percent(&self) -> Option<f64> {
+        let number = match self.raw() {
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => None,
+        };
+        let number = number.filter(|number| (0.0..=100.0).contains(number));
+        if number.is_none() {
+            self.fault("expected a percentage from 0 to 100, or \"off\"");
+        }
+        number
+    }
+
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let duration = super::duration(self.string("\"30s\"")?).map_err(|why| self.fault(why)).ok()?;
         if !range.contains(&duration) {

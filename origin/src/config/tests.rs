@@ -2,13 +2,14 @@
 
 use super::*;
 
-const ENVIRONMENT: Environment = Environment { database_url: None, replica_urls: None, cursor_key: None };
+const ENVIRONMENT: Environment =
+    Environment { database_url: None, replica_urls: None, cursor_key: None, alert_webhook: None };
 
 fn environment(database: &str, replicas: &str) -> Environment {
     Environment {
         database_url: Some(database.to_owned()),
         replica_urls: Some(replicas.to_owned()),
-        cursor_key: None,
+        ..ENVIRONMENT
     }
 }
 
@@ -101,4 +102,53 @@ fn durations_have_a_unit() {
     for bad in ["", "5", "s", "-1s", "1.5s", "5 s", "99999999999999999999s", "18446744073709551615h"] {
         assert!(duration(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn monitoring_has_the_numbers_of_the_guide_unless_told_otherwise() {
+    let config = good("", &environment("postgres://u@h/d", ""));
+    assert_eq!(config.monitoring, Monitoring::default());
+    let text = r#"
+        [monitoring]
+        window = "10m"
+        slow_request = "2s"
+        slow_statement = "50ms"
+        slow_query = "3s"
+        proxy = "http://127.0.0.1:9090"
+        [monitoring.alerts]
+        average_query_time = "1s"
+        p95_query_time = "off"
+        slow_queries_per_hour = 5
+        block_hit_rate = 99.5
+        index_usage_rate = 90
+        raise_after = "0s"
+        webhook = "http://10.0.0.9:9000/alerts"
+        webhook_timeout = "100ms"
+    "#;
+    let mut webhook = environment("postgres://u@h/d", "");
+    webhook.alert_webhook = Some("http://other/s3cret".to_owned());
+    let read = good(text, &webhook).monitoring;
+    let expected = Monitoring {
+        window: Duration::from_secs(600),
+        slow_request: Duration::from_secs(2),
+        slow_statement: Duration::from_millis(50),
+        slow_query: Duration::from_secs(3),
+        proxy: Some("http://127.0.0.1:9090".parse().unwrap()),
+        limits: Limits {
+            average_query_time: Some(1000.0),
+            p95_query_time: None,
+            slow_queries_per_hour: Some(5.0),
+            block_hit_rate: Some(99.5),
+            index_usage_rate: Some(90.0),
+            ..Limits::default()
+        },
+        raise_after: Duration::ZERO,
+        webhook: Some("http://10.0.0.9:9000/alerts".parse().unwrap()),
+        webhook_timeout: Duration::from_millis(100),
+        ..Monitoring::default()
+    };
+    assert_eq!(read, expected);
+    let config = good("", &webhook);
+    assert_eq!(config.monitoring.webhook, Some("http://other/s3cret".parse().unwrap()));
+    assert!(!format!("{config:?}").contains("s3cret"));
 }

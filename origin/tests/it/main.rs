@@ -17,3 +17,4 @@ mod streams;
 mod servers;
 mod write_faults;
 mod writes;
+mod monitoring;
