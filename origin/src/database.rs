@@ -6,8 +6,6 @@
 //! Knows nothing of HTTP. Read next: `database/lane.rs` for the life of one connection, `database/queue.rs` for those who wait,
 //! `database/fleet.rs` for which server is what.
 
-#![allow(dead_code, reason = "endpoints that write, and the metrics of lanes, come next")]
-
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -181,10 +179,6 @@ impl Database {
         self.statement_timeout + PATIENCE
     }
 
-    pub(crate) fn queue(&self, kind: LaneKind) -> &Queue {
-        &self.queues[kind as usize]
-    }
-
     /// A connection to the primary that nobody else uses until the turn is dropped. Not in a transaction: see `Turn::begins`.
     ///
     /// # Errors
@@ -295,25 +289,13 @@ impl Database {
         given: &Given,
     ) -> Result<Answered, Error> {
         let mask = endpoint.mask(|condition| given.holds(condition));
-        let mut tried: Vec<Arc<Session>> = Vec::new();
-        let mut last = None;
+        let mut attempts = Attempts::default();
         loop {
-            let turn = match self.turn(endpoint.lane, endpoint.read, &tried).await {
-                Ok(turn) => turn,
-                // What the servers said is more to the point than that there is no other one.
-                Err(error) => return Err(last.unwrap_or(error)),
-            };
-            let error = match self.run_on(&turn, endpoint, index, mask, given).await {
+            let turn = attempts.turn(self, endpoint).await?;
+            match self.run_on(&turn, endpoint, index, mask, given).await {
                 Ok(answered) => return Ok(answered),
-                Err(RunError::Final(error)) => return Err(error),
-                Err(RunError::Elsewhere(error)) => error,
-                Err(RunError::Outdated) => Error::NoServer,
-            };
-            tried.push(turn.session().clone());
-            if tried.len() >= MAX_ATTEMPTS {
-                return Err(error);
+                Err(error) => attempts.failed(turn.session(), error)?,
             }
-            last = Some(error);
         }
     }
 
@@ -383,6 +365,36 @@ impl Database {
             Some(rows) => Ok(Answered { rows, session: session.clone(), prepared: prepared.clone(), stamp }),
             None => Err(RunError::Final(Error::TooLarge(MAX_ANSWER_BYTES))),
         }
+    }
+}
+
+/// The attempts of one read: at one server after the other, until one of them answers or what it says is final.
+#[derive(Debug, Default)]
+struct Attempts {
+    tried: Vec<Arc<Session>>,
+    last: Option<Error>,
+}
+
+impl Attempts {
+    async fn turn(&mut self, database: &Database, endpoint: &Endpoint) -> Result<Turn, Error> {
+        let turn = database.turn(endpoint.lane, endpoint.read, &self.tried).await;
+        // What the servers said is more to the point than that there is no other one.
+        turn.map_err(|error| self.last.take().unwrap_or(error))
+    }
+
+    /// `Err`: there is no point in another attempt.
+    fn failed(&mut self, session: &Arc<Session>, error: RunError) -> Result<(), Error> {
+        let error = match error {
+            RunError::Final(error) => return Err(error),
+            RunError::Elsewhere(error) => error,
+            RunError::Outdated => Error::NoServer,
+        };
+        self.tried.push(session.clone());
+        if self.tried.len() >= MAX_ATTEMPTS {
+            return Err(error);
+        }
+        self.last = Some(error);
+        Ok(())
     }
 }
 

@@ -33,15 +33,6 @@ pub(crate) enum Role {
 
 impl Role {
     const ALL: [Self; 4] = [Self::Primary, Self::Replica, Self::Forked, Self::Fenced];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Replica => "replica",
-            Self::Forked => "forked",
-            Self::Fenced => "fenced",
-        }
-    }
 }
 
 /// What a server said about itself.

@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, future};
 use tokio::time::timeout;
 use tokio_postgres::{Row, RowStream};
 
-use super::{Database, PATIENCE, RunError, Session, Turn, no_stamp, not_prepared, of_statement};
+use super::{Attempts, Database, PATIENCE, RunError, Session, Turn, no_stamp, not_prepared, of_statement};
 use crate::catalogue::Endpoint;
 use crate::catalogue::prepare::Prepared;
 use crate::error::Error;
@@ -36,25 +36,14 @@ impl Database {
         given: &Given,
     ) -> Result<Streaming, Error> {
         let mask = endpoint.mask(|condition| given.holds(condition));
-        let mut tried: Vec<Arc<Session>> = Vec::new();
-        let mut last = None;
+        let mut attempts = Attempts::default();
         loop {
-            let turn = match self.turn(endpoint.lane, endpoint.read, &tried).await {
-                Ok(turn) => turn,
-                Err(error) => return Err(last.unwrap_or(error)),
-            };
+            let turn = attempts.turn(self, endpoint).await?;
             let session = turn.session().clone();
-            let error = match self.stream_on(turn, endpoint, index, mask, given).await {
+            match self.stream_on(turn, endpoint, index, mask, given).await {
                 Ok(streaming) => return Ok(streaming),
-                Err(RunError::Final(error)) => return Err(error),
-                Err(RunError::Elsewhere(error)) => error,
-                Err(RunError::Outdated) => Error::NoServer,
-            };
-            tried.push(session);
-            if tried.len() >= super::MAX_ATTEMPTS {
-                return Err(error);
+                Err(error) => attempts.failed(&session, error)?,
             }
-            last = Some(error);
         }
     }
 
