@@ -39,6 +39,10 @@ CREATE INDEX resource_visible ON resources (created_at DESC, id DESC) WHERE NOT 
 CREATE INDEX resource_by_score ON resources (score DESC, id DESC)
     WHERE NOT is_deleted AND NOT is_private AND has_complete_version;
 
+-- The same AND (created_at AT TIME ZONE 'UTC')::date = $1: the best of a day, of which those of a week are made.
+CREATE INDEX resource_by_day_and_score ON resources (((created_at AT TIME ZONE 'UTC')::date), score DESC, id DESC)
+    WHERE NOT is_deleted AND NOT is_private AND has_complete_version;
+
 -- WHERE created_by_id = $1 AND NOT is_deleted ORDER BY created_at DESC, id DESC: what a user made. Without a predicate, since
 -- deleting a user looks for deleted resources too, and they are few.
 CREATE INDEX resource_by_creator ON resources (created_by_id, created_at DESC, id DESC);
