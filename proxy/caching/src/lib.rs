@@ -20,6 +20,8 @@
 //! - [`partial`]: parts that are stored, put together and made complete (sections 3.3 and 3.4)
 //! - [`invalidation`]: what an unsafe request makes invalid (section 4.4)
 //! - [`tags`]: tags of a response and how they are invalidated
+//! - [`version`]: which state of a database a response was made from
+//! - [`ledger`]: whether a response has all that the change feed said of its tags
 //! - [`groups`]: groups of responses, in the origin's own words (RFC 9875)
 //! - [`fields`]: fields that belong to one connection, or to caches alone (section 3.1)
 //!
@@ -76,5 +78,7 @@ pub mod range;
 pub mod partial;
 pub mod invalidation;
 pub mod tags;
+pub mod version;
+pub mod ledger;
 pub mod groups;
 pub mod fields;

@@ -20,6 +20,8 @@ mod range;
 mod partial;
 mod invalidation;
 mod tags;
+mod version;
+mod ledger;
 mod groups;
 mod fields;
 mod property;
