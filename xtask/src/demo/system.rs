@@ -19,6 +19,9 @@ use rig::{
 use super::Step;
 use crate::{Error, stop};
 
+/// The configuration that ships for the endpoints that ship. The demo has ports of its own, and policies.
+const SHIPPED: &str = include_str!("../../../origin/larder.toml");
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ports {
     pub(crate) proxy: u16,
@@ -96,97 +99,28 @@ impl fmt::Display for LarderToml<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ports { proxy, origin, admin } = self.ports;
         let LarderToml { cache, component, settings, .. } = self;
-        write!(
-            f,
-            r#"# Edit and save: the running proxy reads it again by itself.
-listen = ["127.0.0.1:{proxy}"]
-access_log = false
-
-[admin]
-listen = "127.0.0.1:{admin}"
-
-[[upstream]]
-name = "origin"
-servers = ["http://127.0.0.1:{origin}"]
-
-# How long each answer is kept and which tags it has, its query file says: lists five minutes, users thirty, what is trending an
-# hour, counts two. The lifetimes here are for answers that do not say; the tags are for purges by what the path names.
-[[route]]
-name = "lists"
-match = {{ path = "/resources" }}
-upstream = "origin"
-tags = ["resources"]
-cache = {{ default_ttl = "5m" }}
-
-[[route]]
-name = "pages"
-match = {{ path = "/resources/pages" }}
-upstream = "origin"
-tags = ["resources"]
-cache = {{ default_ttl = "5m" }}
-
-[[route]]
-name = "search"
-match = {{ path = "/resources/search" }}
-upstream = "origin"
-tags = ["resources"]
-cache = {{ default_ttl = "5m" }}
-
-[[route]]
-name = "batch"
-match = {{ path = "/resources/batch" }}
-upstream = "origin"
-cache = {{ default_ttl = "5m" }}
-
-[[route]]
-name = "trending"
-match = {{ path = "/trending" }}
-upstream = "origin"
-tags = ["trending"]
-cache = {{ default_ttl = "1h" }}
-
-[[route]]
-name = "counts"
-match = {{ path = "/counts" }}
-upstream = "origin"
-tags = ["counts"]
-cache = {{ default_ttl = "2h" }}
-
-[[route]]
-name = "user"
-match = {{ path = "/users/{{id}}" }}
-upstream = "origin"
-tags = ["user:{{id}}"]
-cache = {{ default_ttl = "30m" }}
-
-[[route]]
-name = "user-resources"
-match = {{ path = "/users/{{id}}/resources" }}
-upstream = "origin"
-tags = ["user:{{id}}", "user:{{id}}:resources"]
-cache = {{ default_ttl = "5m" }}
-
-[[route]]
-name = "resource"
-match = {{ path = "/resources/{{id}}", methods = ["GET", "HEAD"] }}
-upstream = "origin"
-tags = ["resource:{{id}}"]
-cache = {cache}
-policy = {{ component = "{component}", settings = {settings} }}
-
-# For a policy of your own: docs/policies.md.
-[[route]]
-name = "teams"
-match = {{ path = "/users/{{id}}/teams" }}
-upstream = "origin"
-tags = ["user:{{id}}", "user:{{id}}:teams"]
-policy = {{ component = "policies/mine.wasm" }}
-
-[[route]]
-name = "everything-else"
-upstream = "origin"
-"#
-        )
+        let mut text = SHIPPED.to_owned();
+        for (shipped, here) in [
+            (r#""127.0.0.1:8080""#, format!(r#""127.0.0.1:{proxy}""#)),
+            (r#""127.0.0.1:9090""#, format!(r#""127.0.0.1:{admin}""#)),
+            (r#""http://127.0.0.1:8081""#, format!(r#""http://127.0.0.1:{origin}""#)),
+            (
+                "tags = [\"resource:{id}\"]\ncache = { max_ttl = \"1d\" }\n",
+                format!(
+                    "tags = [\"resource:{{id}}\"]\ncache = {cache}\npolicy = {{ component = \"{component}\", settings = {settings} }}\n"
+                ),
+            ),
+            (
+                "tags = [\"user:{id}\", \"user:{id}:teams\"]\n",
+                "# For a policy of your own: docs/policies.md.\ntags = [\"user:{id}\", \"user:{id}:teams\"]\n\
+                 policy = { component = \"policies/mine.wasm\" }\n"
+                    .to_owned(),
+            ),
+        ] {
+            assert_eq!(text.matches(shipped).count(), 1, "origin/larder.toml has once: {shipped}");
+            text = text.replacen(shipped, &here, 1);
+        }
+        f.write_str(&text)
     }
 }
 
