@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tokio_postgres::NoTls;
 use tracing::{debug, warn};
 
 use crate::Exit;
 use crate::catalogue::Catalogue;
 use crate::catalogue::prepare::{self, NotPrepared};
-use crate::config::{Config, ServerUrl};
+use crate::config::{Config, Purpose, ServerUrl};
 use crate::database::Target;
 use crate::error::chain;
 use crate::faults::Faults;
@@ -107,10 +106,8 @@ async fn ask(
     config: &Config,
     catalogue: &Catalogue,
 ) -> Result<Findings, tokio_postgres::Error> {
-    let settings = url.for_reads(config.database.statement_timeout, config.database.connect_timeout);
-    let (client, connection) = settings.connect(NoTls).await?;
-    // Ends with the client.
-    tokio::spawn(connection);
+    let purpose = Purpose::Reads(config.database.statement_timeout);
+    let (client, _) = url.connect(purpose, config.database.connect_timeout).await?;
     let mut findings = Findings { statements: Faults::default(), plans: Faults::default() };
     let sizes = Sizes::read(&client).await?;
     for endpoint in &catalogue.endpoints {

@@ -7,9 +7,10 @@
 //! [database]
 //! primary = "postgres://app@10.0.0.1/app"
 //! replicas = ["postgres://app@10.0.0.2/app"]
-//! connections = 2                  # to each server, of each worker; requests share them
-//! statement_timeout = "30s"
-//! connect_timeout = "5s"
+//! statement_timeout = "30s"        # all keys and their defaults: docs/origin.md
+//!
+//! [database.slow]
+//! connections = 7                  # to each server, of all workers
 //!
 //! [queries]
 //! directory = "queries"            # default: the catalogue that ships
@@ -37,28 +38,26 @@ use toml::de::DeTable;
 
 use crate::faults::{Faults, Position};
 
+mod database;
 mod http_url;
 mod monitoring;
 mod section;
 mod server_url;
+mod tls;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use database::DatabaseConfig;
 pub(crate) use http_url::HttpUrl;
 pub(crate) use monitoring::{Limits, Monitoring};
 use section::{Report, Section};
-pub(crate) use server_url::ServerUrl;
+pub(crate) use server_url::{Driver, PLAN_CACHE_MODE, Purpose, ServerUrl};
 
 /// Reached by the proxy on the same machine, by no one else.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
-/// Two let one worker's short statements overtake a long one; more share the server's cores worse.
-const DEFAULT_CONNECTIONS: usize = 2;
-const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Of the key for cursors: whoever guesses it can make cursors, so nobody shall.
 const MIN_KEY_BYTES: usize = 32;
-const MAX_REPLICAS: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -93,15 +92,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
     }
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct DatabaseConfig {
-    pub(crate) primary: ServerUrl,
-    pub(crate) replicas: Vec<ServerUrl>,
-    pub(crate) connections: usize,
-    pub(crate) statement_timeout: Duration,
-    pub(crate) connect_timeout: Duration,
 }
 
 /// What the environment says; empty variables are absent ones.
@@ -178,8 +168,8 @@ fn read(
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = root.get("workers").map_or(Some(cores), |value| NonZeroUsize::new(value.count(1..=1024)?));
     let database = match root.get("database") {
-        Some(value) => value.section().and_then(|section| database(report, section, environment)),
-        None => database(report, Section::empty(report, "database"), environment),
+        Some(value) => value.section().and_then(|section| database::read(report, section, environment)),
+        None => database::read(report, Section::empty(report, "database"), environment),
     };
     let mut directory = |key: &'static str, example: &str| match root.get(key) {
         Some(value) => value.section().map(|mut section| {
@@ -230,58 +220,6 @@ fn cursors(
     key
 }
 
-fn database(
-    report: &Report<'_>,
-    mut section: Section<'_>,
-    environment: &Environment,
-) -> Option<DatabaseConfig> {
-    const EXAMPLE: &str = "\"postgres://user@127.0.0.1:5432/app\"";
-    let primary = match (section.get("primary"), &environment.database_url) {
-        (Some(value), _) => value.parse(EXAMPLE),
-        (None, Some(url)) => {
-            url.parse().map_err(|why| report.fault_of_file(format!("DATABASE_URL: {why}"))).ok()
-        }
-        (None, None) => {
-            report.fault_of_file(format!(
-                "no database: write `primary = {EXAMPLE}` under [database], or set DATABASE_URL"
-            ));
-            None
-        }
-    };
-    let replicas = match (section.get("replicas"), &environment.replica_urls) {
-        (Some(value), _) => {
-            value.list().map(|list| list.iter().filter_map(|value| value.parse(EXAMPLE)).collect())
-        }
-        (None, Some(urls)) => Some(
-            (urls.split(',').map(str::trim).filter(|url| !url.is_empty()))
-                .filter_map(|url| {
-                    url.parse().map_err(|why| report.fault_of_file(format!("REPLICA_URLS: {why}"))).ok()
-                })
-                .collect(),
-        ),
-        (None, None) => Some(Vec::new()),
-    };
-    if replicas.as_ref().is_some_and(|replicas: &Vec<ServerUrl>| replicas.len() > MAX_REPLICAS) {
-        report.fault_of_file(format!("more than {MAX_REPLICAS} replicas"));
-    }
-    let connections =
-        section.get("connections").map_or(Some(DEFAULT_CONNECTIONS), |value| value.count(1..=64));
-    let limits = Duration::from_millis(1)..=Duration::from_secs(3600);
-    let statement_timeout = section
-        .get("statement_timeout")
-        .map_or(Some(DEFAULT_STATEMENT_TIMEOUT), |value| value.duration(limits.clone()));
-    let connect_timeout =
-        section.get("connect_timeout").map_or(Some(DEFAULT_CONNECT_TIMEOUT), |value| value.duration(limits));
-    section.finish();
-    Some(DatabaseConfig {
-        primary: primary?,
-        replicas: replicas?,
-        connections: connections?,
-        statement_timeout: statement_timeout?,
-        connect_timeout: connect_timeout?,
-    })
-}
-
 /// A whole number with a unit: `500ms`, `30s`, `5m`, `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
@@ -296,9 +234,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 impl fmt::Display for Config {
     /// For the log: without secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "primary {}", self.database.primary)?;
-        for (index, replica) in self.database.replicas.iter().enumerate() {
-            write!(f, ", replica-{} {replica}", index + 1)?;
+        for (index, server) in self.database.servers.iter().enumerate() {
+            let separator = if index > 0 { ", " } else { "" };
+            write!(f, "{separator}{} {}", server.name, server.url)?;
         }
         Ok(())
     }

@@ -41,10 +41,6 @@ pub(crate) use watch::watch;
 use lane::Place;
 use queue::{NotWoken, Queue, ServerSet, Woken};
 
-/// How long a request waits for its turn when everything is in use.
-const MAX_WAIT: Duration = Duration::from_secs(10);
-/// How many may wait, of each worker and kind.
-const MAX_WAITING: usize = 1000;
 /// Above the statement's own timeout: those in front of it on the connection, and the network.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For servers to be connected before the first request is taken.
@@ -62,7 +58,7 @@ pub(crate) struct Database {
     pub(crate) servers: Vec<Server>,
     /// In the order of `LaneKind::ALL`.
     queues: [Arc<Queue>; LaneKind::ALL.len()],
-    statement_timeout: Duration,
+    config: DatabaseConfig,
     /// So that connections with equally much to do take turns.
     rotation: AtomicUsize,
 }
@@ -89,6 +85,7 @@ pub(crate) struct Answered {
 }
 
 /// The connections of one kind to one server.
+#[allow(dead_code, reason = "for metrics of lanes")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Pool {
     /// Connections that serve.
@@ -103,12 +100,13 @@ impl Server {
         &self.lanes[kind as usize]
     }
 
+    #[allow(dead_code, reason = "for metrics of lanes")]
     pub(crate) fn pool(&self, kind: LaneKind) -> Pool {
         let mut pool = Pool::default();
         for session in self.lanes(kind).iter().filter_map(|lane| lane.session()) {
             pool.connections += 1;
             pool.in_flight += session.in_flight();
-            pool.limit += kind.limit();
+            pool.limit += session.limit;
         }
         pool
     }
@@ -128,8 +126,9 @@ impl Database {
         targets: &[Arc<Target>],
         config: &DatabaseConfig,
         catalogue: &Arc<Catalogue>,
+        workers: usize,
     ) -> Self {
-        let queues = LaneKind::ALL.map(|_| Queue::new(MAX_WAITING));
+        let queues = LaneKind::ALL.map(|kind| Queue::new(config.lane(kind).queue));
         let mut tried = Vec::new();
         let mut servers = Vec::new();
         for (server_index, target) in targets.iter().enumerate() {
@@ -142,7 +141,7 @@ impl Database {
                     catalogue: catalogue.clone(),
                     queue: queues[kind as usize].clone(),
                 };
-                let started = (0..config.connections).map(|_| {
+                let started = (0..config.lane(kind).of_worker(workers)).map(|_| {
                     let (lane, first) = Lane::start(place.clone());
                     tried.push(first);
                     lane
@@ -163,7 +162,7 @@ impl Database {
         }
         // Whoever is late is taken in when it answers.
         let _ = future::select(future::join_all(tried), pin!(sleep(START_PATIENCE))).await;
-        Self { servers, queues, statement_timeout: config.statement_timeout, rotation: AtomicUsize::new(0) }
+        Self { servers, queues, config: config.clone(), rotation: AtomicUsize::new(0) }
     }
 
     /// A statement of an endpoint was sent.
@@ -176,7 +175,7 @@ impl Database {
 
     /// How long the statements of one request may take: longer than the server lets them.
     pub(crate) fn patience(&self) -> Duration {
-        self.statement_timeout + PATIENCE
+        self.config.lane(LaneKind::Write).statement_timeout + PATIENCE
     }
 
     /// A connection to the primary that nobody else uses until the turn is dropped. Not in a transaction: see `Turn::begins`.
@@ -200,7 +199,7 @@ impl Database {
         loop {
             let (servers, most, error) = match self.choose(kind, read, tried) {
                 Choice::Turn(turn) => return Ok(turn),
-                Choice::Full(servers) => (servers, MAX_WAIT, Error::Busy),
+                Choice::Full(servers) => (servers, self.config.lane(kind).max_wait, Error::Busy),
                 Choice::Nobody => {
                     let error = match read {
                         Read::Primary => Error::NoPrimary,
@@ -230,10 +229,14 @@ impl Database {
         let primary = || self.best(kind, tried, |server| server.target.role() == Some(Role::Primary));
         let Read::Replica { max_lag } = read else { return primary() };
         let has_failed = |server: &Server| tried.iter().any(|session| session.server == server.name);
-        let is_fresh = |server: &Server| match max_lag {
-            Some(Lag::Time(most)) => server.target.lag() <= most,
-            Some(Lag::Bytes(most)) => server.target.lag_bytes() <= most,
-            None => true,
+        let is_fresh = |server: &Server| {
+            let lag = server.target.lag();
+            lag <= self.config.max_lag
+                && match max_lag {
+                    Some(Lag::Time(most)) => lag <= most,
+                    Some(Lag::Bytes(most)) => server.target.lag_bytes() <= most,
+                    None => true,
+                }
         };
         let fresh = self.best(kind, tried, |server| {
             tried.is_empty() && server.target.role() == Some(Role::Replica) && is_fresh(server)
@@ -266,7 +269,7 @@ impl Database {
                 are_there = true;
                 servers.insert(index);
                 let in_flight = session.in_flight();
-                if in_flight < kind.limit() && best.as_ref().is_none_or(|(least, _)| in_flight < *least) {
+                if in_flight < session.limit && best.as_ref().is_none_or(|(least, _)| in_flight < *least) {
                     best = Some((in_flight, session));
                 }
             }
@@ -339,7 +342,7 @@ impl Database {
         }
         // Both are sent at once, the stamp first: the statement's snapshot is taken after what the stamp says.
         let rows = async {
-            let stream = session.client.query_raw(&prepared.statement, bound).await?;
+            let stream = session.send(prepared, &variant.sql, bound).await?;
             let mut stream = pin!(stream);
             let (mut rows, mut bytes) = (Vec::new(), 0);
             while let Some(row) = stream.next().await {
@@ -352,13 +355,27 @@ impl Database {
             }
             Ok(Some(rows))
         };
-        let both = future::join(session.stamps.next(&session.client), rows);
-        let Ok((stamp, rows)) = timeout(self.statement_timeout + PATIENCE, both).await else {
+        // Behind a pooler all is one transaction, so that it is one session; elsewhere a statement needs none.
+        let around = |sql: Option<String>| async move {
+            match sql {
+                Some(sql) => session.client.batch_execute(&sql).await,
+                None => Ok(()),
+            }
+        };
+        let begin = around(session.is_pooled.then(|| session.begin()));
+        let end = around(session.is_pooled.then(|| "COMMIT".to_owned()));
+        let all = future::join4(begin, session.stamps.next(&session.client), rows, end);
+        let limit = self.config.lane(session.kind).statement_timeout + PATIENCE;
+        let Ok((begun, stamp, rows, ended)) = timeout(limit, all).await else {
             session.abandon("no answer in time");
             // The last resort was asked: another of its connections would take as long.
             let is_last = session.role() == Some(Role::Primary);
             return Err(if is_last { RunError::Final } else { RunError::Elsewhere }(Error::TooLong));
         };
+        begun.map_err(|e| of_statement(session, e))?;
+        if rows.is_ok() {
+            ended.map_err(|e| of_statement(session, e))?;
+        }
         let rows = rows.map_err(|e| of_statement(session, e))?;
         let stamp = stamp.map_err(|e| no_stamp(session, &e))?;
         match rows {

@@ -137,8 +137,10 @@ fn run(
 ) {
     let started = tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| {
         runtime.block_on(async {
-            let database =
-                Arc::new(Database::start(&shared.targets, &config.database, &shared.catalogue).await);
+            let database = Arc::new(
+                Database::start(&shared.targets, &config.database, &shared.catalogue, config.workers.get())
+                    .await,
+            );
             if let Some(place) = shared.databases.get(index) {
                 // Set once: each worker has its own place.
                 let _ = place.set(database.clone());

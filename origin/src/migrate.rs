@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
+use tokio_postgres::Client;
 use tokio_postgres::error::ErrorPosition;
-use tokio_postgres::{Client, NoTls};
 use tracing::{info, warn};
 
 use crate::Exit;
 use crate::catalogue::sql;
-use crate::config::Config;
+use crate::config::{Config, Purpose};
 use crate::error::chain;
 use crate::faults::{Faults, Position};
 
@@ -294,10 +294,8 @@ async fn cure(
 /// To the primary, for writing. Ends with the client.
 pub(crate) async fn connect(config: &Config) -> Result<Client, Exit> {
     let url = &config.database.primary;
-    let connected = url.for_writes(config.database.connect_timeout).connect(NoTls).await;
-    let (client, connection) =
-        connected.map_err(|e| failed(&format!("connect to the primary ({url})"), &e))?;
-    tokio::spawn(connection);
+    let connected = url.connect(Purpose::Maintenance, config.database.connect_timeout).await;
+    let (client, _) = connected.map_err(|e| failed(&format!("connect to the primary ({url})"), &e))?;
     let is_replica = client.query_one("SELECT pg_is_in_recovery()", &[]).await;
     let is_replica = is_replica.and_then(|row| row.try_get::<_, bool>(0));
     if is_replica.map_err(|e| failed("ask the server whether it is a replica", &e))? {

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::Client;
 use tracing::{debug, error, info, warn};
 
 use crate::alerts::webhook::{self, Webhook};
 use crate::alerts::{Change, Severity};
 use crate::clock;
-use crate::config::{Config, HttpUrl};
+use crate::config::{Config, HttpUrl, Purpose};
 use crate::database::Target;
 use crate::error::chain;
 use crate::serve::Shared;
@@ -69,15 +69,16 @@ async fn watch_server(
     shared: Arc<Shared>,
     pause: Duration,
 ) {
-    let mut connected: Option<(Client, Statement)> = None;
+    let mut connected: Option<Client> = None;
     loop {
         let read = async {
-            let (client, statement) = match connected.take() {
-                Some(connected) => connected,
-                None => connect(&target, &config).await?,
+            let client = match connected.take() {
+                Some(client) => client,
+                // Ends with the client.
+                None => target.open(Purpose::Reads(PATIENCE), config.database.connect_timeout).await?.client,
             };
-            let counts = ServerCounts::read(&client, &statement).await?;
-            Ok::<_, tokio_postgres::Error>((counts, (client, statement)))
+            let counts = ServerCounts::read(&client).await?;
+            Ok::<_, tokio_postgres::Error>((counts, client))
         };
         let counts = match timeout(PATIENCE, read).await {
             Ok(Ok((counts, still))) => {
@@ -94,16 +95,6 @@ async fn watch_server(
         shared.status.read_server(shared.metrics.now(), index, counts);
         sleep(pause).await;
     }
-}
-
-async fn connect(target: &Target, config: &Config) -> Result<(Client, Statement), tokio_postgres::Error> {
-    let database = &config.database;
-    let settings = target.url.for_reads(database.statement_timeout, database.connect_timeout);
-    let (client, connection) = settings.connect(NoTls).await?;
-    // Ends with the client.
-    tokio::spawn(connection);
-    let statement = ServerCounts::prepare(&client).await?;
-    Ok((client, statement))
 }
 
 async fn watch_proxy(url: HttpUrl, shared: Arc<Shared>, pause: Duration) {

@@ -365,7 +365,7 @@ pub(crate) fn has_range(type_name: &str) -> bool {
 }
 
 /// Percent-decoding; in a query `+` is a blank (the form encoding that browsers send). `None` if it is not UTF-8.
-fn decode(raw: &str, is_query: bool) -> Option<String> {
+pub(crate) fn decode(raw: &str, is_query: bool) -> Option<String> {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let [first, after @ ..] = rest {

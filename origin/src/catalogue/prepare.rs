@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future;
 use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Column, Statement};
@@ -108,7 +109,7 @@ pub(crate) async fn prepare(client: &Client, endpoint: &Endpoint) -> Result<Vec<
     let mut faults = Faults::default();
     let mut prepared = Vec::with_capacity(endpoint.variants.len());
     for mask in 0..endpoint.variants.len() {
-        match variant(client, endpoint, mask).await {
+        match variant(client, endpoint, mask, false).await {
             Ok(one) => prepared.push(one),
             Err(NotPrepared::Faults(others)) => faults.extend(others),
             Err(other) => return Err(other),
@@ -117,13 +118,31 @@ pub(crate) async fn prepare(client: &Client, endpoint: &Endpoint) -> Result<Vec<
     faults.or(prepared).map_err(NotPrepared::Faults)
 }
 
+/// Behind a pooler that shares sessions (`is_pooled`), what is prepared is only described: the next statement may run in another
+/// session, and this one must not be left with what others do not expect. All of it is sent at once.
 pub(crate) async fn variant(
     client: &Client,
     endpoint: &Endpoint,
     mask: usize,
+    is_pooled: bool,
 ) -> Result<Prepared, NotPrepared> {
     let variant = endpoint.variants.get(mask).ok_or(NotPrepared::NoSuch)?;
-    match client.prepare(&variant.sql).await {
+    let described = if is_pooled {
+        let (began, described, forgotten, ended) = future::join4(
+            client.batch_execute("BEGIN"),
+            client.prepare(&variant.sql),
+            client.batch_execute("DEALLOCATE ALL"),
+            client.batch_execute("COMMIT"),
+        )
+        .await;
+        match described {
+            Ok(described) => began.and(forgotten).and(ended).map(|()| described),
+            Err(e) => Err(e),
+        }
+    } else {
+        client.prepare(&variant.sql).await
+    };
+    match described {
         Ok(statement) => {
             let layout = layout(endpoint, mask, variant, &statement).map_err(NotPrepared::Faults)?;
             Ok(Prepared { statement, layout })

@@ -90,7 +90,7 @@ impl<'t> Value<'t> {
         self.value.get_ref()
     }
 
-    fn fault(&self, message: impl Display) {
+    pub(super) fn fault(&self, message: impl Display) {
         self.report.fault(self.value.span().start, &self.name, message);
     }
 

@@ -4,65 +4,112 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 use tokio_postgres::config::{Host, SslMode};
+
+use super::tls::Tls;
 
 #[derive(Clone)]
 pub(crate) struct ServerUrl {
     config: tokio_postgres::Config,
+    tls: Tls,
     /// `host:port/database`.
     shown: String,
 }
 
-impl ServerUrl {
-    /// For a connection that reads for endpoints: whatever a statement says, it cannot write.
-    pub(crate) fn for_reads(
-        &self,
-        statement_timeout: Duration,
-        connect_timeout: Duration,
-    ) -> tokio_postgres::Config {
-        // One plan for all parameters, made once: half again as fast for short statements, and the plan that was checked is the
-        // plan that runs. Compiling (jit) and starting parallel workers take longer than any statement here should.
-        let options = format!(
-            "-c statement_timeout={} -c default_transaction_read_only=on -c jit=off -c max_parallel_workers_per_gather=0 \
-             -c plan_cache_mode=force_generic_plan -c idle_in_transaction_session_timeout=5s",
-            statement_timeout.as_millis()
-        );
-        self.with_options(&options, connect_timeout)
-    }
+/// What a connection is made for, which is what its statements may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// For endpoints, with a limit for each statement: whatever a statement says, it cannot write.
+    Reads(Duration),
+    /// For endpoints. Whether writing is allowed is what the server says: an administrator who sets it to read only means it.
+    Writes(Duration),
+    /// Migrations and generated data: no timeout but that of the network.
+    Maintenance,
+}
 
-    /// For a connection that writes for endpoints. Whether writing is allowed is what the server says: an administrator who sets
-    /// it to read only means it.
-    pub(crate) fn for_endpoint_writes(
-        &self,
-        statement_timeout: Duration,
-        connect_timeout: Duration,
-    ) -> tokio_postgres::Config {
-        let options = format!(
-            "-c statement_timeout={} -c jit=off -c max_parallel_workers_per_gather=0 \
-             -c plan_cache_mode=force_generic_plan -c idle_in_transaction_session_timeout=5s",
-            statement_timeout.as_millis()
-        );
-        self.with_options(&options, connect_timeout)
-    }
+/// Ends with the connection.
+pub(crate) type Driver = JoinHandle<Result<(), tokio_postgres::Error>>;
 
-    /// For migrations and generated data: no timeout but that of the network.
-    pub(crate) fn for_writes(&self, connect_timeout: Duration) -> tokio_postgres::Config {
-        self.with_options("-c default_transaction_read_only=off", connect_timeout)
-    }
-
-    fn with_options(&self, options: &str, connect_timeout: Duration) -> tokio_postgres::Config {
-        let mut config = self.config.clone();
-        let options = match config.get_options() {
-            Some(own) => format!("{options} {own}"),
-            None => options.to_owned(),
+impl Purpose {
+    /// One plan for all parameters, made once: half again as fast for short statements, and the plan that was checked is the
+    /// plan that runs. Compiling (jit) and starting parallel workers take longer than any statement here should.
+    fn settings(self) -> Vec<(&'static str, String)> {
+        let limited = |timeout: Duration| {
+            vec![
+                ("statement_timeout", timeout.as_millis().to_string()),
+                ("jit", "off".to_owned()),
+                ("max_parallel_workers_per_gather", "0".to_owned()),
+                ("plan_cache_mode", PLAN_CACHE_MODE.to_owned()),
+                ("idle_in_transaction_session_timeout", "5000".to_owned()),
+            ]
         };
-        config.options(options).connect_timeout(connect_timeout);
+        match self {
+            Self::Reads(timeout) => {
+                let mut settings = limited(timeout);
+                settings.push(("default_transaction_read_only", "on".to_owned()));
+                settings
+            }
+            Self::Writes(timeout) => limited(timeout),
+            Self::Maintenance => vec![("default_transaction_read_only", "off".to_owned())],
+        }
+    }
+
+    /// The beginning of a transaction in a session that belongs to others, too: nothing of it stays behind.
+    pub(crate) fn begin(self) -> String {
+        let mut begin = match self {
+            Self::Reads(_) => "BEGIN READ ONLY".to_owned(),
+            Self::Writes(_) | Self::Maintenance => "BEGIN".to_owned(),
+        };
+        let settings = self.settings();
+        for (name, value) in settings.iter().filter(|(name, _)| *name != "default_transaction_read_only") {
+            begin.push_str(&format!("; SET LOCAL {name} = {value}"));
+        }
+        begin
+    }
+}
+
+/// What tells whether a session has our settings: few choose it for themselves.
+pub(crate) const PLAN_CACHE_MODE: &str = "force_generic_plan";
+
+impl ServerUrl {
+    /// With the settings of the purpose, for as long as the connection lasts.
+    pub(crate) async fn connect(
+        &self,
+        purpose: Purpose,
+        limit: Duration,
+    ) -> Result<(Client, Driver), tokio_postgres::Error> {
+        let settings = purpose.settings();
+        let mut options: Vec<String> =
+            settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+        options.extend(self.config.get_options().map(str::to_owned));
+        let mut config = self.config.clone();
+        config.options(options.join(" "));
+        self.connect_with(config, limit).await
+    }
+
+    /// With the settings that the server, or whatever is in front of it, has for us.
+    pub(crate) async fn connect_bare(
+        &self,
+        limit: Duration,
+    ) -> Result<(Client, Driver), tokio_postgres::Error> {
+        self.connect_with(self.config.clone(), limit).await
+    }
+
+    async fn connect_with(
+        &self,
+        mut config: tokio_postgres::Config,
+        limit: Duration,
+    ) -> Result<(Client, Driver), tokio_postgres::Error> {
+        config.connect_timeout(limit);
         // A server that vanished without a word is noticed.
         config.keepalives_idle(Duration::from_secs(10)).tcp_user_timeout(Duration::from_secs(10));
         if config.get_application_name().is_none() {
             config.application_name("larder-origin");
         }
-        config
+        let (client, connection) = config.connect(self.tls.clone()).await?;
+        Ok((client, tokio::spawn(connection)))
     }
 }
 
@@ -74,7 +121,20 @@ impl FromStr for ServerUrl {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err("not the URL of a Postgres server".to_owned());
         }
-        let config: tokio_postgres::Config = text
+        let (bare, query) = text.split_once('?').unwrap_or((text, ""));
+        // Two that tokio-postgres knows less of, or nothing.
+        let own = |pair: &&str| pair.starts_with("sslmode=") || pair.starts_with("sslrootcert=");
+        let (own, others): (Vec<&str>, Vec<&str>) =
+            query.split('&').filter(|pair| !pair.is_empty()).partition(own);
+        let value = |name: &str| own.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let root = value("sslrootcert").map(|path| crate::params::decode(path, false));
+        if root == Some(None) {
+            return Err("sslrootcert is not UTF-8, percent-encoded".to_owned());
+        }
+        let root = root.flatten();
+        let tls = Tls::new(value("sslmode"), root.as_deref())?;
+        let bare = if others.is_empty() { bare.to_owned() } else { format!("{bare}?{}", others.join("&")) };
+        let mut config: tokio_postgres::Config = bare
             .parse()
             .map_err(|_| "not the URL of a Postgres server: malformed after `postgres://`".to_owned())?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -83,9 +143,13 @@ impl FromStr for ServerUrl {
         if config.get_user().is_none() {
             return Err("the URL of the Postgres server has no user".to_owned());
         }
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err("TLS to Postgres (`sslmode=require`) is not supported; reach it over a private network or a tunnel".to_owned());
-        }
+        // As libpq has it: a socket of this machine needs none.
+        let is_local = config.get_hosts().iter().all(|host| !matches!(host, Host::Tcp(_)));
+        config.ssl_mode(if is_local && config.get_hostaddrs().is_empty() {
+            SslMode::Disable
+        } else {
+            tls.mode
+        });
         let hosts: Vec<String> = (config.get_hosts().iter().enumerate())
             .map(|(index, host)| {
                 let port =
@@ -98,7 +162,7 @@ impl FromStr for ServerUrl {
             })
             .collect();
         let shown = format!("{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default());
-        Ok(Self { config, shown })
+        Ok(Self { config, tls, shown })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What operators see (`ui/bad_*.toml` beside what is said about each), and what good files become.
 
 use super::*;
+use crate::catalogue::LaneKind;
 
 const ENVIRONMENT: Environment =
     Environment { database_url: None, replica_urls: None, cursor_key: None, alert_webhook: None };
@@ -37,7 +38,7 @@ fn the_environment_is_a_whole_configuration() {
     assert_eq!(config.to_string(), "primary h:5432/d, replica-1 h:5433/d, replica-2 i:5432/d");
     assert_eq!(config.listen, DEFAULT_LISTEN);
     assert_eq!((config.queries, config.schema), (None, None));
-    assert_eq!(config.database.statement_timeout, DEFAULT_STATEMENT_TIMEOUT);
+    assert_eq!(config.database.statement_timeout, database::DEFAULT_STATEMENT_TIMEOUT);
 }
 
 #[test]
@@ -48,9 +49,15 @@ fn the_whole_file_is_read_and_wins_over_the_environment() {
         [database]
         primary = "postgres://app:secret@10.0.0.1/app"
         replicas = []
-        connections = 4
         statement_timeout = "500ms"
         connect_timeout = "1m"
+        max_lag = "3s"
+        pooler = "transaction"
+        [database.slow]
+        connections = 6
+        queue = 0
+        max_wait = "1s"
+        statement_timeout = "5m"
         [queries]
         directory = "queries"
         [schema]
@@ -59,13 +66,26 @@ fn the_whole_file_is_read_and_wins_over_the_environment() {
     let config = good(text, &environment("postgres://u@h/d", "postgres://u@i/d"));
     assert_eq!(config.to_string(), "primary 10.0.0.1:5432/app");
     assert_eq!((config.listen.to_string().as_str(), config.workers.get()), ("0.0.0.0:9000", 3));
-    assert!(config.database.replicas.is_empty());
-    assert_eq!(config.database.connections, 4);
+    assert_eq!(config.database.servers.len(), 1);
+    assert!(config.database.is_pooled);
+    assert_eq!(config.database.max_lag, Duration::from_secs(3));
+    let slow = config.database.lane(LaneKind::Slow);
+    assert_eq!((slow.connections, slow.of_worker(3), slow.of_worker(64), slow.queue), (6, 2, 1, 0));
+    assert_eq!((slow.max_wait, slow.statement_timeout), (Duration::from_secs(1), Duration::from_secs(300)));
+    let write = config.database.lane(LaneKind::Write);
+    assert_eq!((write.connections, write.statement_timeout), (8, Duration::from_millis(500)));
     assert_eq!(config.database.statement_timeout, Duration::from_millis(500));
     assert_eq!(config.database.connect_timeout, Duration::from_secs(60));
     // Relative to the file, not to where the program was started.
     assert_eq!(config.queries.as_deref(), Some(Path::new("etc/queries")));
     assert_eq!(config.schema.as_deref(), Some(Path::new("/srv/schema")));
+}
+
+#[test]
+fn servers_may_be_named_without_saying_what_they_are() {
+    let text = "[database]\nservers = [\"postgres://u@h/d\", \"postgres://u@i/d\"]";
+    let config = good(text, &ENVIRONMENT);
+    assert_eq!(config.to_string(), "server-1 h:5432/d, server-2 i:5432/d");
 }
 
 #[test]
@@ -78,7 +98,9 @@ fn a_password_is_never_shown() {
     for url in [
         "postgres://u:secret@h:x/d",
         "mysql://u:secret@h/d",
-        "postgres://u:secret@h/d?sslmode=require",
+        "postgres://u:secret@h/d?sslmode=verify-full",
+        "postgres://u:secret@h/d?sslmode=secret",
+        "postgres://u:secret@h/d?sslmode=verify-full&sslrootcert=/no/such/file",
         "secret",
     ] {
         let said = Config::parse("", Path::new("x"), &environment(url, url)).unwrap_err().to_string();

@@ -8,41 +8,31 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, RowStream};
 
 use super::fleet::Role;
 use super::queue::Queue;
 use super::stamp::Stamps;
-use super::target::Target;
+use super::target::{Opened, Target};
 use crate::catalogue::prepare::{self, NotPrepared, Prepared};
 use crate::catalogue::{Catalogue, LaneKind};
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, Driver, Purpose};
 use crate::error::chain;
 use crate::faults::Faults;
+use crate::params::Bound;
 
-/// Beyond this a pipeline only gets longer, not faster.
-const MAX_PIPELINED: usize = 64;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 impl LaneKind {
     pub(crate) const ALL: [Self; 3] = [Self::Fast, Self::Slow, Self::Write];
 
-    /// As metrics and messages have it.
+    /// As metrics, messages and the configuration have it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
             Self::Slow => "slow",
             Self::Write => "write",
-        }
-    }
-
-    /// How many may be in flight on one connection.
-    pub(crate) fn limit(self) -> usize {
-        match self {
-            Self::Fast => MAX_PIPELINED,
-            Self::Slow | Self::Write => 1,
         }
     }
 }
@@ -68,7 +58,12 @@ pub(crate) struct Session {
     pub(super) server_index: usize,
     pub(crate) client: Arc<Client>,
     pub(crate) kind: LaneKind,
+    /// Whether statements run in a session that others share, each transaction in another one.
+    pub(crate) is_pooled: bool,
+    /// How many may be in flight.
+    pub(crate) limit: usize,
     pub(super) stamps: Stamps,
+    purpose: Purpose,
     target: Arc<Target>,
     catalogue: Arc<Catalogue>,
     /// By endpoint and mask. Empty where nobody asked yet, or where it went out of date.
@@ -96,9 +91,6 @@ enum NoSession {
     Faults { server: Arc<str>, faults: Faults },
 }
 
-/// Ends with the connection.
-type Driver = JoinHandle<Result<(), tokio_postgres::Error>>;
-
 /// What a lane connects with.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -122,24 +114,24 @@ impl Place {
     async fn connect_and_prepare(&self) -> Result<(Session, Driver), NoSession> {
         let Target { name: server, url, .. } = &*self.target;
         let fail = |source| NoSession::Connect { server: server.clone(), url: url.to_string(), source };
-        let settings = match self.kind {
-            LaneKind::Fast | LaneKind::Slow => {
-                url.for_reads(self.config.statement_timeout, self.config.connect_timeout)
-            }
-            LaneKind::Write => {
-                url.for_endpoint_writes(self.config.statement_timeout, self.config.connect_timeout)
-            }
+        let lane = self.config.lane(self.kind);
+        let purpose = match self.kind {
+            LaneKind::Fast | LaneKind::Slow => Purpose::Reads(lane.statement_timeout),
+            LaneKind::Write => Purpose::Writes(lane.statement_timeout),
         };
-        let (client, connection) = settings.connect(NoTls).await.map_err(fail)?;
-        let driver = tokio::spawn(connection);
-        let stamps = Stamps::prepare(&client).await.map_err(fail)?;
+        let opened = self.target.open(purpose, self.config.connect_timeout).await.map_err(fail)?;
+        let Opened { client, driver, is_pooled } = opened;
+        let stamps = Stamps::prepare(&client, is_pooled).await.map_err(fail)?;
         let endpoints = self.catalogue.endpoints.iter();
         let session = Session {
             server: server.clone(),
             server_index: self.server_index,
             client: Arc::new(client),
             kind: self.kind,
+            is_pooled,
+            limit: lane.pipeline,
             stamps,
+            purpose,
             target: self.target.clone(),
             catalogue: self.catalogue.clone(),
             prepared: endpoints
@@ -234,7 +226,7 @@ impl Session {
 
     /// Takes room for one more; a worker's connections are used by its own thread only, so that nothing comes in between.
     pub(super) fn enter(&self) -> bool {
-        let has_room = self.is_open() && self.in_flight() < self.kind.limit();
+        let has_room = self.is_open() && self.in_flight() < self.limit;
         if has_room {
             self.in_flight.fetch_add(1, Ordering::Relaxed);
         }
@@ -263,9 +255,34 @@ impl Session {
             return Ok(prepared.clone());
         }
         // Two that come at once do it twice, which costs less than to wait for each other.
-        let prepared = Arc::new(prepare::variant(&self.client, endpoint, mask).await?);
+        let prepared = Arc::new(prepare::variant(&self.client, endpoint, mask, self.is_pooled).await?);
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared.clone());
         Ok(prepared)
+    }
+
+    /// How a transaction begins on this connection; several statements at once.
+    pub(crate) fn begin(&self) -> String {
+        if self.is_pooled {
+            return self.purpose.begin();
+        }
+        match self.kind {
+            LaneKind::Fast | LaneKind::Slow => "BEGIN READ ONLY".to_owned(),
+            LaneKind::Write => "BEGIN".to_owned(),
+        }
+    }
+
+    /// Sends an endpoint's statement, at the first poll. `sql` is the text that it was prepared from.
+    pub(crate) async fn send(
+        &self,
+        prepared: &Prepared,
+        sql: &str,
+        bound: Vec<Bound<'_>>,
+    ) -> Result<RowStream, tokio_postgres::Error> {
+        if self.is_pooled {
+            let types = prepared.statement.params().iter().cloned();
+            return self.client.query_typed_raw(sql, bound.into_iter().zip(types)).await;
+        }
+        self.client.query_raw(&prepared.statement, bound).await
     }
 
     /// After a statement was refused because its tables, or the server's memory of it, are not what they were: whoever asks next

@@ -91,16 +91,29 @@ impl Database {
             count.fetch_add(1, Ordering::Relaxed);
         }
         let rows = async {
-            let mut rows = Box::pin(session.client.query_raw(&prepared.statement, bound).await?);
+            let mut rows = Box::pin(session.send(prepared, &variant.sql, bound).await?);
             let first = rows.next().await.transpose()?;
             Ok((first, rows))
         };
+        // Behind a pooler all is one transaction, so that it is one session.
+        let begin = async {
+            match session.is_pooled {
+                true => session.client.batch_execute(&session.begin()).await,
+                false => Ok(()),
+            }
+        };
         // The stamp first: the statement's snapshot is taken after what it says.
-        let both = future::join(session.stamps.next(&session.client), rows);
-        let Ok((stamp, rows)) = timeout(self.statement_timeout + PATIENCE, both).await else {
+        let all = future::join3(begin, session.stamps.next(&session.client), rows);
+        let limit = self.config.lane(session.kind).statement_timeout + PATIENCE;
+        let Ok((begun, stamp, rows)) = timeout(limit, all).await else {
             session.abandon("no answer in time");
             return Err(RunError::Final(Error::TooLong));
         };
+        if session.is_pooled {
+            // Sent now, answered after the last row, when nobody asks any more.
+            let _ = future::poll_immediate(session.client.batch_execute("COMMIT")).await;
+        }
+        begun.map_err(|e| of_statement(session, e))?;
         let stamp = stamp.map_err(|e| no_stamp(session, &e))?;
         let (first, rows) = rows.map_err(|e| of_statement(session, e))?;
         Ok((stamp, first, rows))

@@ -1,15 +1,17 @@
 //! One server of the configuration: where it is, what it is, and what the log says about it. All connections of all workers lose
 //! a server in the same moment and find it again in the same moment: it is said once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_postgres::Client;
+use tokio_postgres::error::{DbError, SqlState};
 use tracing::{debug, info, warn};
 
 use super::fleet::{Change, Fleet, Role, Seen};
 use super::watch::look;
-use crate::config::{DatabaseConfig, ServerUrl};
+use crate::config::{DatabaseConfig, Driver, PLAN_CACHE_MODE, Purpose, ServerUrl};
 
 /// Shared by everything that connects to a server.
 #[derive(Debug)]
@@ -21,17 +23,34 @@ pub(crate) struct Target {
     fleet: Arc<Fleet>,
     /// Of all servers of the fleet, for the log.
     names: Arc<[Arc<str>]>,
+    is_pooled: AtomicBool,
     /// Empty while all is well.
     trouble: Mutex<String>,
+}
+
+/// A connection, before anything was asked of it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) client: Client,
+    pub(super) driver: Driver,
+    pub(super) is_pooled: bool,
+}
+
+/// PgBouncer's words: since 1.20 it names the one setting, before it named `options`.
+fn is_refused_setting(error: &tokio_postgres::Error) -> bool {
+    let is_it = |refusal: &DbError| {
+        *refusal.code() == SqlState::PROTOCOL_VIOLATION
+            && refusal.message().contains("unsupported startup parameter")
+    };
+    error.as_db_error().is_some_and(is_it)
 }
 
 impl Target {
     /// The servers of a configuration, in its order.
     pub(crate) fn all(config: &DatabaseConfig) -> Vec<Arc<Target>> {
-        let replicas = config.replicas.iter().enumerate();
-        let replicas = replicas.map(|(index, url)| (format!("replica-{}", index + 1).into(), url));
+        let servers = config.servers.iter();
         let named: Vec<(Arc<str>, _)> =
-            std::iter::once(("primary".into(), &config.primary)).chain(replicas).collect();
+            servers.map(|server| (server.name.as_str().into(), &server.url)).collect();
         let fleet = Fleet::new(named.len());
         let names: Arc<[_]> = named.iter().map(|(name, _)| name.clone()).collect();
         let target = |(index, (name, url)): (usize, (Arc<str>, &ServerUrl))| {
@@ -41,10 +60,45 @@ impl Target {
                 index,
                 fleet: fleet.clone(),
                 names: names.clone(),
+                is_pooled: AtomicBool::new(config.is_pooled),
                 trouble: Mutex::default(),
             })
         };
         named.into_iter().enumerate().map(target).collect()
+    }
+
+    /// Connects. A pooler that shares sessions shows itself: it refuses our settings, or does not pass them on.
+    pub(crate) async fn open(
+        &self,
+        purpose: Purpose,
+        limit: Duration,
+    ) -> Result<Opened, tokio_postgres::Error> {
+        if !self.is_pooled.load(Ordering::Relaxed) {
+            let found = match self.url.connect(purpose, limit).await {
+                Ok((client, driver)) => {
+                    let rows = client.query_typed("SELECT current_setting('plan_cache_mode')", &[]).await?;
+                    let mode = rows.first().map(|row| row.try_get::<_, String>(0)).transpose()?;
+                    if mode.as_deref() == Some(PLAN_CACHE_MODE) {
+                        return Ok(Opened { client, driver, is_pooled: false });
+                    }
+                    "does not pass our settings on"
+                }
+                Err(e) if is_refused_setting(&e) => "takes no settings when a connection is made",
+                Err(e) => return Err(e),
+            };
+            if !self.is_pooled.swap(true, Ordering::Relaxed) {
+                info!(
+                    server.name = %self.name,
+                    "{} ({}) {found}: taken for a pooler, so that nothing stays prepared and each statement is a \
+                     transaction with settings of its own; `pooler = \"transaction\"` under [database] says so from the \
+                     start",
+                    self.name,
+                    self.url
+                );
+            }
+        }
+        let (client, driver) = self.url.connect_bare(limit).await?;
+        Ok(Opened { client, driver, is_pooled: true })
     }
 
     /// `None`: it was never reached.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use super::fleet::{LOOK_INTERVAL, Seen};
 use super::target::Target;
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, Purpose};
 use crate::error::chain;
 
 /// A server that does not answer this in time is no better than one that is gone.
@@ -47,11 +47,10 @@ pub(crate) async fn watch(target: Arc<Target>, config: DatabaseConfig) {
 }
 
 async fn follow(target: &Target, config: &DatabaseConfig) -> Result<(), String> {
-    let settings = target.url.for_reads(PATIENCE, config.connect_timeout);
-    let connected = timeout(config.connect_timeout, settings.connect(NoTls)).await;
-    let (client, connection) = connected.map_err(|_| "no connection in time")?.map_err(|e| chain(&e))?;
-    // Ends with the client.
-    tokio::spawn(connection);
+    let opening = target.open(Purpose::Reads(PATIENCE), config.connect_timeout);
+    let opened = timeout(config.connect_timeout * 2, opening).await;
+    // The connection ends with the client.
+    let client = opened.map_err(|_| "no connection in time")?.map_err(|e| chain(&e))?.client;
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -1,7 +1,7 @@
 //! What a Postgres server counts itself: blocks found in its memory, scans with and without an index. Each server has counters
 //! of its own, replicas too.
 
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Client;
 
 /// Tables with fewer rows are best read as a whole. By the planner's number, which replicas have, too.
 const SQL: &str = "SELECT d.blks_hit, d.blks_read, t.idx_scan, t.seq_scan \
@@ -19,13 +19,13 @@ pub(crate) struct ServerCounts {
 }
 
 impl ServerCounts {
-    pub(crate) async fn prepare(client: &Client) -> Result<Statement, tokio_postgres::Error> {
-        client.prepare(SQL).await
-    }
-
-    pub(crate) async fn read(client: &Client, statement: &Statement) -> Result<Self, tokio_postgres::Error> {
-        let row = client.query_one(statement, &[]).await?;
-        let count = |index| Ok(u64::try_from(row.try_get::<_, i64>(index)?).unwrap_or(0));
+    /// Unnamed, so that a pooler between us and the server does not matter.
+    pub(crate) async fn read(client: &Client) -> Result<Self, tokio_postgres::Error> {
+        let rows = client.query_typed(SQL, &[]).await?;
+        let count = |index| {
+            let count = rows.first().map(|row| row.try_get::<_, i64>(index)).transpose()?;
+            Ok(u64::try_from(count.unwrap_or(0)).unwrap_or(0))
+        };
         Ok(Self {
             blocks_hit: count(0)?,
             blocks_read: count(1)?,

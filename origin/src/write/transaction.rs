@@ -173,12 +173,13 @@ async fn with_key(
 ) -> Result<Done, Failure> {
     let not_sent = |error| failure(error, false);
     // A turn that is dropped in a transaction rolls it back.
+    let begin_sql = turn.begin();
     turn.begins();
     let mut changed = None;
     for (nth, given) in write.alternatives.iter().enumerate() {
         let statement = statement(turn, write, mask, prepared, given)?;
         let ran = if nth == 0 {
-            let begin = turn.client.batch_execute("BEGIN");
+            let begin = turn.client.batch_execute(&begin_sql);
             let claim = key.claim(&turn.client, &write.endpoint.name);
             let (begun, claimed, ran) = future::join3(begin, claim, statement).await;
             begun.map_err(not_sent)?;
@@ -237,8 +238,9 @@ async fn rollback(turn: &mut Turn) -> Result<(), Failure> {
 async fn look(turn: &mut Turn, write: &Write, given: &Given) -> Result<bool, Failure> {
     let mask = write.endpoint.mask(|condition| given.holds(condition));
     let prepared = prepared(turn, write, mask).await?;
+    let begin_sql = turn.begin();
     turn.begins();
-    let begin = turn.client.batch_execute("BEGIN");
+    let begin = turn.client.batch_execute(&begin_sql);
     let statement = statement(turn, write, mask, &prepared, given)?;
     let (begun, ran, ended) = future::join3(begin, statement, turn.client.batch_execute("ROLLBACK")).await;
     begun.and(ended).map_err(|error| failure(error, false))?;
@@ -269,16 +271,17 @@ fn statement<'w>(
     let variant = write.endpoint.variants.get(mask);
     let variant = variant.ok_or(Failure::Final(Error::Endpoint("no such variant")))?;
     let bound = params::bind(&write.endpoint, variant, prepared, given).map_err(Failure::Final)?;
-    Ok(run_to_end(&turn.client, prepared, bound))
+    Ok(run_to_end(turn, prepared, &variant.sql, bound))
 }
 
 /// The first row, and how many there were: of a write no more are wanted, and it has happened however many there are.
 async fn run_to_end(
-    client: &Client,
+    turn: &Turn,
     prepared: &Prepared,
+    sql: &str,
     bound: Vec<Bound<'_>>,
 ) -> Result<Ran, tokio_postgres::Error> {
-    let mut stream = pin!(client.query_raw(&prepared.statement, bound).await?);
+    let mut stream = pin!(turn.send(prepared, sql, bound).await?);
     let mut first = None;
     while let Some(row) = stream.next().await {
         let row = row?;

@@ -15,7 +15,7 @@ const ROWS: &str = "-- route: GET /rows/{count}\n-- param count: path int8\n-- p
                     FROM generate_series(1::bigint, :count) n";
 
 fn serve(database: &Database) -> Serving {
-    database.serve_with("workers = 1\n[database]\nconnections = 1", &[("rows.sql", ROWS)])
+    database.serve_with("workers = 1\n[database.slow]\nconnections = 1", &[("rows.sql", ROWS)])
 }
 
 /// The most memory that the process ever had.
