@@ -9,3 +9,4 @@ pub mod toolchains;
 pub mod programs;
 pub mod process;
 pub mod http;
+pub mod relay;

@@ -1,15 +1,15 @@
-//! A private Postgres: a primary and a real streaming replica in a folder of their own, made in a second or two from
+//! A private Postgres: a primary and real streaming replicas in a folder of their own, made in a second or two from
 //! the programs of the machine, gone without a trace when their owner is gone, however it went.
 //!
 //! Knows nothing of any schema and of no other program. Everything is settled for speed: what is in it is worth nothing.
 //! Read next: `postgres/programs.rs` for where the programs come from, `postgres/server.rs` for one server,
-//! `postgres/folder.rs` for how nothing is left behind, `postgres/wire.rs` for the statements that tests need.
+//! `postgres/node.rs` for what can happen to it, `postgres/folder.rs` for how nothing is left behind, `postgres/wire.rs` for the statements that tests need.
 
 use std::{
     io,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -17,8 +17,10 @@ mod account;
 mod folder;
 mod programs;
 mod server;
+mod node;
 mod wire;
 
+pub use node::Node;
 pub use programs::{ensure_programs, find_programs};
 pub use wire::{Rows, query, value};
 
@@ -28,7 +30,10 @@ use server::Server;
 /// Above what a cold machine with busy cores needs for any one step.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// For both servers; later ones win, and those of [`Cluster::start_with`] are last.
+/// The first one is the primary, to begin with.
+const NAMES: [&str; 5] = ["primary", "replica", "replica-2", "replica-3", "replica-4"];
+
+/// For all servers; later ones win, and those of [`Cluster::start_with`] are last.
 const SETTINGS: [(&str, &str); 23] = [
     ("listen_addresses", "127.0.0.1"),
     ("max_connections", "300"),
@@ -94,16 +99,19 @@ pub enum PostgresError {
     Connection { address: String, source: io::Error },
     #[error("{message} [SQLSTATE {code}] in: {sql}")]
     Refused { code: String, message: String, sql: String },
-    #[error("the replica did not reach {lsn} within {PATIENCE:?}")]
-    Behind { lsn: String },
+    #[error("the {server} did not reach {what} within {PATIENCE:?}")]
+    Behind { server: &'static str, what: String },
+    #[error("a cluster has one to {} replicas", NAMES.len() - 1)]
+    Replicas,
 }
 
-/// A primary and its streaming replica. Both end, and their folder goes, when it is dropped or its process ends.
+/// A primary and its streaming replicas. All end, and their folder goes, when it is dropped or its process ends.
 #[derive(Debug)]
 pub struct Cluster {
     // Fields are dropped in this order: first the servers end, then what they wrote is removed.
-    replica: Mutex<Server>,
-    primary: Mutex<Server>,
+    /// Replicas, the last one first, then the first primary.
+    servers: Vec<Mutex<Server>>,
+    programs: PathBuf,
     folder: Folder,
 }
 
@@ -116,6 +124,12 @@ impl Cluster {
 
     /// As [`Cluster::start`], with settings of `postgresql.conf` of one's own.
     pub fn start_with(settings: &[(&str, &str)]) -> Result<Cluster, PostgresError> {
+        Cluster::start_many(1, settings)
+    }
+
+    /// As [`Cluster::start_with`], with so many replicas.
+    pub fn start_many(replicas: usize, settings: &[(&str, &str)]) -> Result<Cluster, PostgresError> {
+        let names = NAMES.get(..=replicas).filter(|_| replicas > 0).ok_or(PostgresError::Replicas)?;
         let programs = ensure_programs()?;
         let folder = Folder::create()?;
         let data = folder.path().join("primary");
@@ -132,31 +146,21 @@ impl Cluster {
             "--no-instructions",
         ]))?;
         write_settings(&data, &programs, settings)?;
-        let mut primary = Server::new("primary", &programs, &folder);
-        primary.start_on_a_free_port(&folder)?;
-
-        let data = folder.path().join("replica");
-        let port = primary.port().to_string();
-        // `-R` makes it a standby of this primary; `-c fast` does not wait for the next checkpoint.
-        run(folder.command(&programs.join("pg_basebackup")).arg("-D").arg(&data).args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-U",
-            "postgres",
-            "-R",
-            "-X",
-            "stream",
-            "-c",
-            "fast",
-            "--no-sync",
-        ]))?;
-        let mut replica = Server::new("replica", &programs, &folder);
-        replica.start_on_a_free_port(&folder)?;
-        let cluster = Cluster { replica: Mutex::new(replica), primary: Mutex::new(primary), folder };
-        cluster.wait_for_replica()?;
+        let servers = names.iter().rev().map(|name| Mutex::new(Server::new(name, &programs, &folder)));
+        let cluster = Cluster { servers: servers.collect(), programs, folder };
+        cluster.node(0).lock().start_on_a_free_port(&cluster.folder)?;
+        for replica in 1..=replicas {
+            let replica = cluster.node(replica);
+            replica.copy_from(cluster.node(0))?;
+            replica.lock().start_on_a_free_port(&cluster.folder)?;
+            replica.wait_for(cluster.node(0))?;
+        }
         Ok(cluster)
+    }
+
+    /// One of its servers: the first primary, or a replica from 1 on. Beyond the last one it is the last one.
+    pub fn node(&self, number: usize) -> Node<'_> {
+        Node::of(self, number)
     }
 
     /// The database `postgres` on the primary: `postgres://postgres@127.0.0.1:PORT/postgres`.
@@ -171,62 +175,52 @@ impl Cluster {
 
     /// Another database on the primary. Names are as they are: plain ones.
     pub fn primary_url_of(&self, database: &str) -> String {
-        lock(&self.primary).url(database)
+        self.node(0).url_of(database)
     }
 
     pub fn replica_url_of(&self, database: &str) -> String {
-        lock(&self.replica).url(database)
+        self.node(1).url_of(database)
     }
 
     /// Kills it as a power cut would; its port stays its own.
     pub fn kill_replica(&self) -> Result<(), PostgresError> {
-        lock(&self.replica).kill()
+        self.node(1).kill()
     }
 
     /// Asks it to end and waits for that: connections are told that the administrator ended them.
     pub fn stop_replica(&self) -> Result<(), PostgresError> {
-        lock(&self.replica).stop()
+        self.node(1).stop()
     }
 
     /// Answers, and streams if the primary is there, when this returns. On the same port as before.
     pub fn start_replica(&self) -> Result<(), PostgresError> {
-        lock(&self.replica).start_again(&self.folder)
+        self.node(1).start()
     }
 
     pub fn kill_primary(&self) -> Result<(), PostgresError> {
-        lock(&self.primary).kill()
+        self.node(0).kill()
     }
 
     pub fn stop_primary(&self) -> Result<(), PostgresError> {
-        lock(&self.primary).stop()
+        self.node(0).stop()
     }
 
     pub fn start_primary(&self) -> Result<(), PostgresError> {
-        lock(&self.primary).start_again(&self.folder)
+        self.node(0).start()
     }
 
     /// The replica goes on receiving and shows nothing of it.
     pub fn pause_replay(&self) -> Result<(), PostgresError> {
-        query(&self.replica_url(), "SELECT pg_wal_replay_pause()")?;
-        // The call only asks for it.
-        self.wait_until(
-            &self.replica_url(),
-            "SELECT pg_get_wal_replay_pause_state() = 'paused'",
-            "the pause of its replay",
-        )
+        self.node(1).pause_replay()
     }
 
     pub fn resume_replay(&self) -> Result<(), PostgresError> {
-        query(&self.replica_url(), "SELECT pg_wal_replay_resume()").map(drop)
+        self.node(1).resume_replay()
     }
 
-    /// Returns when the replica shows all that the primary has committed by now.
+    /// Returns when every replica shows all that the first primary has committed by now.
     pub fn wait_for_replica(&self) -> Result<(), PostgresError> {
-        // The position after the last record is reached only with a next one, so this makes one, and writes it.
-        let sql = "SELECT pg_current_wal_insert_lsn(); SELECT pg_logical_emit_message(true, 'rig', '')";
-        let lsn = value(&self.primary_url(), sql)?;
-        let sql = format!("SELECT coalesce(pg_last_wal_replay_lsn() >= '{lsn}', false)");
-        self.wait_until(&self.replica_url(), &sql, &lsn)
+        (1..self.servers.len()).try_for_each(|replica| self.node(replica).wait_for(self.node(0)))
     }
 
     /// Where everything is. Only as long as this lives.
@@ -236,26 +230,12 @@ impl Cluster {
 
     /// What the primary said; the first place to look at when a test is at a loss.
     pub fn primary_log(&self) -> PathBuf {
-        lock(&self.primary).log().to_owned()
+        self.node(0).log()
     }
 
     pub fn replica_log(&self) -> PathBuf {
-        lock(&self.replica).log().to_owned()
+        self.node(1).log()
     }
-
-    fn wait_until(&self, url: &str, sql: &str, what: &str) -> Result<(), PostgresError> {
-        let deadline = server::deadline();
-        while value(url, sql)? != "t" {
-            if !server::pause(deadline) {
-                return Err(PostgresError::Behind { lsn: what.to_owned() });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn lock(server: &Mutex<Server>) -> MutexGuard<'_, Server> {
-    server.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_settings(data: &Path, programs: &Path, own: &[(&str, &str)]) -> Result<(), PostgresError> {

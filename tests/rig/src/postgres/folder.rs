@@ -30,7 +30,8 @@ const WATCHDOG: &str = r#"
 cat >/dev/null
 dir=$1
 signal() {
-    for data in "$dir/primary" "$dir/replica"; do
+    for data in "$dir"/primary "$dir"/replica*; do
+        [ -d "$data" ] || continue
         pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || continue
         { tr '\0' ' ' <"/proc/$pid/cmdline" || ps -p "$pid" -o args=; } 2>/dev/null | grep -qF -- "$data" || continue
         kill "-$1" "$pid" 2>/dev/null && running=1

@@ -41,6 +41,14 @@ impl Server {
         }
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn data(&self) -> &Path {
+        &self.data
+    }
+
     pub(super) fn port(&self) -> u16 {
         self.port
     }

@@ -1,4 +1,4 @@
-//! A cluster as its owners use it. Starting one takes a second or two, so what can be shown with one is.
+//! Clusters as their owners use them. Starting one takes a second or two, so what can be shown with one is.
 
 use super::*;
 
@@ -39,4 +39,26 @@ fn a_replica_follows_its_primary_through_deaths_and_nothing_is_left() {
     drop(cluster);
     assert!(!folder.exists(), "{}", folder.display());
     assert!(query(&replica_url, "SELECT 1").is_err());
+}
+
+#[test]
+fn a_promoted_replica_is_followed_and_the_old_primary_can_come_back_as_either() {
+    let cluster = Cluster::start_many(2, &[]).unwrap();
+    let (old, new, other) = (cluster.node(0), cluster.node(1), cluster.node(2));
+    query(&old.url(), "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").unwrap();
+    cluster.wait_for_replica().unwrap();
+    old.kill().unwrap();
+    new.promote().unwrap();
+    query(&new.url(), "INSERT INTO t VALUES (2)").unwrap();
+    other.follow(new).unwrap();
+    assert_eq!(value(&other.url(), "SELECT count(*) FROM t").unwrap(), "2");
+
+    // It knows nothing of all that.
+    old.start().unwrap();
+    query(&old.url(), "INSERT INTO t VALUES (3)").unwrap();
+    assert_eq!(value(&other.url(), "SELECT sum(n) FROM t").unwrap(), "3");
+    old.become_replica_of(new).unwrap();
+    assert_eq!(value(&old.url(), "SELECT sum(n) FROM t").unwrap(), "3");
+    assert_eq!(value(&old.url(), "SELECT pg_is_in_recovery()").unwrap(), "t");
+    assert_eq!(new.cut_sessions().unwrap(), 0);
 }
