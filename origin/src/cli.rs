@@ -76,6 +76,16 @@ The same number and day give the same data, always. Public ids are res-1, usr-1,
 on; res-1, usr-1, team-1 and chat-1 are public, res-1 is of usr-1 in team-1, and usr-1 has unread messages in chat-1, the
 longest one.")]
     Seed(Seed),
+    /// Read the statistics of every server, and say what is slow, unused, missing or running out
+    #[command(after_help = "Examples:
+  larder-origin doctor
+  larder-origin doctor -c origin.toml
+  larder-origin doctor --json | jq '.findings[] | {severity, kind, what, sql}'
+
+Changes nothing: what to run is said, with the reason. An ordinary role will do; one with pg_monitor sees more. Exit code 0
+if nothing is wrong, 1 if there are warnings, 2 if a server was not examined or not all of it (the others still are), 64 if
+the configuration is not good. Every finding is explained in docs/monitoring.md.")]
+    Doctor(Doctor),
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +93,18 @@ pub(crate) struct ConfigFile {
     /// The configuration [default: the environment]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// One JSON document, in place of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// An index is unused when no server used it for so long
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(0..=3650))]
+    pub(crate) unused_days: u32,
 }
 
 #[derive(Debug, Args)]

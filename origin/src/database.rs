@@ -35,7 +35,7 @@ pub(crate) use fleet::Role;
 pub(crate) use lane::{Lane, Session};
 pub(crate) use queue::Turn;
 pub(crate) use stream::Streaming;
-pub(crate) use target::Target;
+pub(crate) use target::{Opened, Target};
 pub(crate) use watch::watch;
 
 use lane::Place;

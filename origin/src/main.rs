@@ -1,8 +1,9 @@
 //! The program `larder-origin`: arguments, configuration, run until a signal. Exit code 64 for a bad configuration or bad
-//! query files, 1 for what failed for another reason.
+//! query files, 1 for what failed for another reason; `doctor` has codes of its own.
 //!
 //! The way of a request: `listen.rs`, `serve.rs`, `params.rs`, `database.rs`, `answer.rs`. What it is answered with:
-//! `catalogue.rs`, which also says what a query file looks like. Commands beside `serve`: `check.rs`, `migrate.rs`, `seed.rs`.
+//! `catalogue.rs`, which also says what a query file looks like. Commands beside `serve`: `check.rs`, `doctor.rs`, `migrate.rs`,
+//! `seed.rs`.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ mod monitor;
 mod clock;
 mod plan;
 mod check;
+mod doctor;
 mod migrate;
 mod seed;
 
@@ -56,6 +58,10 @@ impl Exit {
         Self { code: 1, text: text.into() }
     }
 
+    pub(crate) fn with_code(code: u8, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
     pub(crate) fn of(error: &dyn std::error::Error) -> Self {
         Self::failed(chain(error))
     }
@@ -75,6 +81,10 @@ fn main() -> ExitCode {
         Command::Check(file) => load(&file).and_then(|config| {
             let catalogue = Arc::new(catalogue(&config)?);
             runtime()?.block_on(check::run(&config, &catalogue))
+        }),
+        Command::Doctor(wanted) => load(&wanted.file).and_then(|config| {
+            let catalogue = catalogue(&config)?;
+            runtime()?.block_on(doctor::run(&config, &catalogue, &wanted))
         }),
         Command::Migrate(wanted) => load(&wanted.file).and_then(|config| {
             let migrations = migrate::Migrations::of(&config)?;

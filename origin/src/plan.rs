@@ -27,13 +27,20 @@ pub(crate) struct Sizes {
 
 /// What a plan does.
 #[derive(Debug, Default)]
-struct Plan {
+pub(crate) struct Plan {
     indexes: Vec<String>,
-    scanned: Vec<String>,
+    pub(crate) scanned: Vec<Scanned>,
     /// Rows that the planner expects in the biggest sort.
     sorted_rows: f64,
     /// Rows that it expects as the answer.
     rows: f64,
+}
+
+/// A table that is read as a whole, and which of its rows are kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Scanned {
+    pub(crate) table: String,
+    pub(crate) filter: Option<String>,
 }
 
 impl Sizes {
@@ -53,11 +60,11 @@ impl Sizes {
         Ok(sizes)
     }
 
-    fn is_big(&self, table: &str) -> bool {
+    pub(crate) fn is_big(&self, table: &str) -> bool {
         self.rows(table) > BIG_ROWS
     }
 
-    fn rows(&self, table: &str) -> f64 {
+    pub(crate) fn rows(&self, table: &str) -> f64 {
         self.tables.get(table).copied().unwrap_or(0.0)
     }
 }
@@ -74,7 +81,7 @@ pub(crate) async fn judge(
     let mut used = Vec::new();
     for (mask, variant) in endpoint.variants.iter().enumerate() {
         let plan = read(client, variant).await?;
-        for table in plan.scanned.iter().filter(|table| sizes.is_big(table)) {
+        for table in plan.scanned.iter().map(|scan| &scan.table).filter(|table| sizes.is_big(table)) {
             let message = format!(
                 "the plan{} reads all of `{table}`, about {:.0} rows; an index on what its condition compares would serve",
                 endpoint.describe_mask(mask),
@@ -155,7 +162,7 @@ fn listed(names: &[String]) -> String {
     names.join(", ")
 }
 
-async fn read(client: &Client, variant: &Variant) -> Result<Plan, tokio_postgres::Error> {
+pub(crate) async fn read(client: &Client, variant: &Variant) -> Result<Plan, tokio_postgres::Error> {
     client.batch_execute(&format!("PREPARE larder_plan AS {}", variant.sql)).await?;
     let nulls = vec!["NULL"; variant.binds.len()].join(", ");
     let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
@@ -181,7 +188,8 @@ impl Plan {
         let kind = node["Node Type"].as_str().unwrap_or_default();
         self.indexes.extend(text("Index Name"));
         if kind == "Seq Scan" {
-            self.scanned.extend(text("Relation Name"));
+            let filter = text("Filter");
+            self.scanned.extend(text("Relation Name").map(|table| Scanned { table, filter }));
         }
         if kind == "Sort" {
             self.sorted_rows = self.sorted_rows.max(node["Plan Rows"].as_f64().unwrap_or(0.0));
@@ -215,14 +223,14 @@ mod tests {
             "Node Type": "Limit",
             "Plans": [
                 {"Node Type": "Sort", "Plan Rows": 12, "Plans": [
-                    {"Node Type": "Seq Scan", "Relation Name": "resources"},
+                    {"Node Type": "Seq Scan", "Relation Name": "resources", "Filter": "(a = 1)"},
                     {"Node Type": "Sort", "Plan Rows": 7}]},
                 {"Node Type": "Bitmap Heap Scan", "Relation Name": "members", "Plans": [
                     {"Node Type": "Bitmap Index Scan", "Index Name": "member_by_user"}]}]
         });
         let mut plan = Plan::default();
         plan.add(&node);
-        assert_eq!(plan.scanned, ["resources"]);
+        assert_eq!(plan.scanned, [Scanned { table: "resources".into(), filter: Some("(a = 1)".into()) }]);
         assert_eq!(plan.indexes, ["member_by_user"]);
         assert!((plan.sorted_rows - 12.0).abs() < f64::EPSILON);
     }

@@ -166,7 +166,7 @@ fn when(text: &str, start: usize, end: usize) -> Option<(&str, usize, bool)> {
     Some((rest.trim_end(), end - rest.len(), is_negated))
 }
 
-fn block_comment_end(bytes: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn block_comment_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut depth = 0_usize;
     let mut i = start;
     while let Some(pair) = bytes.get(i..i + 2) {
@@ -184,7 +184,7 @@ fn block_comment_end(bytes: &[u8], start: usize) -> Option<usize> {
     None
 }
 
-fn quoted_end(bytes: &[u8], start: usize, quote: u8, escapes: bool) -> Option<usize> {
+pub(crate) fn quoted_end(bytes: &[u8], start: usize, quote: u8, escapes: bool) -> Option<usize> {
     let mut i = start + 1;
     loop {
         match bytes.get(i)? {
@@ -201,7 +201,7 @@ fn quoted_end(bytes: &[u8], start: usize, quote: u8, escapes: bool) -> Option<us
 }
 
 /// The end of `$tag$` or `$$`; `$1` is none.
-fn dollar_tag(bytes: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn dollar_tag(bytes: &[u8], start: usize) -> Option<usize> {
     let mut i = start + 1;
     loop {
         match bytes.get(i)? {

@@ -33,7 +33,7 @@ pub(crate) struct Target {
 pub(crate) struct Opened {
     pub(crate) client: Client,
     pub(super) driver: Driver,
-    pub(super) is_pooled: bool,
+    pub(crate) is_pooled: bool,
 }
 
 /// PgBouncer's words: since 1.20 it names the one setting, before it named `options`.
