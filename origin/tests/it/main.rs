@@ -18,3 +18,4 @@ mod servers;
 mod write_faults;
 mod writes;
 mod monitoring;
+mod doctor;
