@@ -81,7 +81,6 @@ fn a_healthy_database_has_nothing_found() {
     for arguments in [&["migrate"] as &[_], &["seed", "--resources", "20000"]] {
         Said::of(origin(arguments).env("DATABASE_URL", bench.cluster.primary_url())).expect_code(0);
     }
-    bench.sql("CREATE EXTENSION pg_stat_statements");
     bench.cluster.wait_for_replica().unwrap();
     for url in [bench.cluster.primary_url(), bench.cluster.replica_url()] {
         query(&url, "SELECT pg_stat_statements_reset()").unwrap();
@@ -104,7 +103,6 @@ fn each_thing_that_is_wrong_is_found() {
     let cluster = &bench.cluster;
     let config = bench.folder.config("", &[("by_colour.sql", EACH_ROW)]);
     let arguments = ["--unused-days", "0", "-c", config.to_str().unwrap()];
-    bench.sql("CREATE EXTENSION pg_stat_statements");
 
     // Indexes; of three that the primary never uses, one is used by the replica.
     bench.sql(
@@ -244,6 +242,7 @@ fn each_thing_that_is_wrong_is_found() {
 fn an_ordinary_role_sees_less_and_is_told_what_to_do() {
     let bench = Bench::new(&[]);
     bench.sql("CREATE ROLE \"plain role\" LOGIN");
+    bench.sql("DROP EXTENSION IF EXISTS pg_stat_statements");
     let url = bench.cluster.primary_url().replace("postgres@", "plain%20role@");
     let mut command = origin(&["doctor", "--json"]);
     let said = Said::of(command.env("DATABASE_URL", url));

@@ -68,6 +68,14 @@ const SETTINGS: [(&str, &str); 23] = [
     ("huge_pages", "off"),
 ];
 
+/// Which statements are slow: where the server's programs come with it, and it was loaded.
+const STATISTICS: &str = "DO $$ BEGIN
+    IF current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%'
+       AND EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements') THEN
+        CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+    END IF;
+END $$";
+
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     #[error(
@@ -149,6 +157,10 @@ impl Cluster {
         let servers = names.iter().rev().map(|name| Mutex::new(Server::new(name, &programs, &folder)));
         let cluster = Cluster { servers: servers.collect(), programs, folder };
         cluster.node(0).lock().start_on_a_free_port(&cluster.folder)?;
+        // In what is there and in what will be made.
+        for database in ["template1", "postgres"] {
+            query(&cluster.primary_url_of(database), STATISTICS)?;
+        }
         for replica in 1..=replicas {
             let replica = cluster.node(replica);
             replica.copy_from(cluster.node(0))?;

@@ -71,6 +71,7 @@ pub(crate) struct System {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) ports: Ports,
     pub(crate) larder: PathBuf,
+    pub(crate) worker: PathBuf,
     /// `larder.toml` and `policies/`.
     pub(crate) folder: PathBuf,
 }
@@ -171,7 +172,13 @@ impl System {
         let step = Step::begin("proxy", "starting the proxy");
         start("larder", Command::new(&programs.larder).args(["serve", "-c"]).arg(&larder_toml))?;
         step.done(&format!("http://127.0.0.1:{}, admin http://127.0.0.1:{}", ports.proxy, ports.admin));
-        Ok(System { cluster, ports, larder: programs.larder.clone(), folder })
+        Ok(System {
+            cluster,
+            ports,
+            larder: programs.larder.clone(),
+            worker: programs.origin.clone(),
+            folder,
+        })
     }
 
     pub(crate) fn larder_toml(&self) -> PathBuf {
@@ -203,6 +210,15 @@ impl System {
         Command::new(&self.larder).args(arguments).output()
     }
 
+    /// Runs `larder-origin` as an operator would, against the same servers.
+    pub(crate) fn worker(&self, arguments: &[&str]) -> std::io::Result<Output> {
+        let mut command = Command::new(&self.worker);
+        command
+            .env("DATABASE_URL", self.cluster.primary_url())
+            .env("REPLICA_URLS", self.cluster.replica_url());
+        command.args(arguments).output()
+    }
+
     pub(crate) fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.admin)
     }
@@ -215,6 +231,8 @@ impl System {
     pub(crate) fn print_what_to_try(&self) {
         let Ports { proxy, origin, admin } = self.ports;
         let (larder, config) = (self.larder.display(), self.larder_toml());
+        let worker = self.worker.display();
+        let (primary, replica) = (self.cluster.primary_url(), self.cluster.replica_url());
         println!(
             "
 Try, in another terminal:
@@ -227,6 +245,8 @@ Try, in another terminal:
   {larder} policy deploy --admin http://127.0.0.1:{admin} --route teams FILE.wasm   a policy of your own: docs/policies.md
   curl http://127.0.0.1:{admin}/metrics                                 what operators count
   curl http://127.0.0.1:{origin}/-/metrics                              what the origin worker counts
+  DATABASE_URL={primary} REPLICA_URLS={replica} {worker} doctor
+                                                                        what Postgres counts: slow statements, indexes, ...
   edit {}   and save: it is read again at once
 
 Ctrl-C stops all of it and leaves nothing behind.",

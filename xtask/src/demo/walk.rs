@@ -37,6 +37,7 @@ pub(crate) fn walk(system: &System, with_document: bool) -> Result<bool, Error> 
         ("a component that loops for ever is cut off, and the route still answers", looping_component),
         ("500 requests at once for one cold key reach Postgres once", crowd),
         ("pages follow each other, and a user has teams", other_endpoints),
+        ("larder-origin doctor reads the statistics of both servers, statements too", doctor),
     ];
     if with_document {
         steps.extend([
@@ -249,6 +250,28 @@ fn other_endpoints(system: &System) -> Seen {
     seen.push_str(&show("GET", "/users/usr-1/teams", &answer, &[]));
     seen.push_str(&format!(", the newest of its teams has {members} members"));
     Ok(seen)
+}
+
+fn doctor(system: &System) -> Seen {
+    let output = system.worker(&["doctor", "--json"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    // 1: it found something, which is for those who look at it.
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        return Err(format!("doctor ended with {}: {said}", output.status).into());
+    }
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let findings = report["findings"].as_array().ok_or("no findings in the report")?;
+    let count = |kind: &str| findings.iter().filter(|finding| finding["kind"] == kind).count();
+    if count("no_statement_statistics") > 0 {
+        return Err("pg_stat_statements is not there".into());
+    }
+    let servers = report["servers"].as_array().ok_or("no servers in the report")?;
+    Ok(format!(
+        "{} servers examined, {} findings, {} of them slow statements",
+        servers.iter().filter(|server| server["isExamined"] == true).count(),
+        findings.len(),
+        count("slow_statement")
+    ))
 }
 
 fn replica_killed(system: &System) -> Seen {

@@ -9,6 +9,11 @@ fn a_replica_follows_its_primary_through_deaths_and_nothing_is_left() {
     query(&cluster.primary_url(), "CREATE TABLE t (n int); INSERT INTO t VALUES (1)").unwrap();
     cluster.wait_for_replica().unwrap();
     assert_eq!(value(&cluster.replica_url(), "SELECT n FROM t").unwrap(), "1");
+    let is_loaded = value(&cluster.replica_url(), "SHOW shared_preload_libraries").unwrap();
+    if is_loaded == "pg_stat_statements" {
+        let statements = "SELECT count(*) > 0 FROM pg_stat_statements";
+        assert_eq!(value(&cluster.replica_url_of("template1"), statements).unwrap(), "t");
+    }
     let refused = query(&cluster.replica_url(), "INSERT INTO t VALUES (2)").unwrap_err();
     assert!(matches!(&refused, PostgresError::Refused { code, .. } if code == "25006"), "{refused}");
 
