@@ -1,8 +1,8 @@
 //! Which server answers, and what happens when it cannot.
 //!
 //! Each worker has connections of three kinds to each server (`LaneKind`). A read goes to the replica connection with the fewest
-//! statements in flight; if that server is gone, the same request is answered by the primary at once. Writes go to whichever
-//! server is the primary.
+//! statements in flight; if that server is gone, the same request is answered by the primary at once, and without one by
+//! whoever is left. Writes go to whichever server is the primary.
 //! Knows nothing of HTTP. Read next: `database/lane.rs` for the life of one connection, `database/queue.rs` for those who wait,
 //! `database/fleet.rs` for which server is what.
 
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, future};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 
@@ -36,7 +37,7 @@ pub(crate) use lane::{Lane, Session};
 pub(crate) use queue::Turn;
 pub(crate) use stream::Streaming;
 pub(crate) use target::{Opened, Target};
-pub(crate) use watch::watch;
+pub(crate) use watch::{timeline_of_primary, watch};
 
 use lane::Place;
 use queue::{NotWoken, Queue, ServerSet, Woken};
@@ -45,8 +46,10 @@ use queue::{NotWoken, Queue, ServerSet, Woken};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For servers to be connected before the first request is taken.
 const START_PATIENCE: Duration = Duration::from_secs(3);
-/// For a connection that was lost, or a primary that was found, a moment ago. The first new attempt is made after a tenth of it.
-const RECONNECT_PATIENCE: Duration = Duration::from_secs(1);
+/// For a connection that was lost, or a primary that was found, a moment ago: far more than connecting and preparing take.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long ago a moment is, at most: where nobody was for longer, the client is told at once.
+const NEWS: Duration = Duration::from_secs(2);
 /// Of a read. When all connections are cut at once it meets several before the first is back.
 const MAX_ATTEMPTS: usize = 8;
 /// An answer is held as a whole: its ETag is made of all of it.
@@ -205,8 +208,7 @@ impl Database {
                         Read::Primary => Error::NoPrimary,
                         Read::Replica { .. } => Error::NoServer,
                     };
-                    // Where nobody was for a while, the client is told at once.
-                    let is_news = !tried.is_empty() || queue.has_news(2 * RECONNECT_PATIENCE);
+                    let is_news = !tried.is_empty() || queue.has_news(NEWS);
                     let most = if is_news { RECONNECT_PATIENCE } else { Duration::ZERO };
                     (ServerSet::default(), most, error)
                 }
@@ -244,10 +246,14 @@ impl Database {
         let Choice::Nobody = fresh else { return fresh };
         let primary = primary();
         let Choice::Nobody = primary else { return primary };
-        // The lag is a preference between servers. With the primary gone, an old answer is better than none.
-        self.best(kind, tried, |server| {
-            matches!(server.target.role(), Some(Role::Replica | Role::Forked)) && !has_failed(server)
-        })
+        // The lag is a preference between servers. With the primary gone, an old answer is better than none, and a server that
+        // ended one session, or was in the way of replay for one moment, is better than none.
+        let reads = |server: &Server| matches!(server.target.role(), Some(Role::Replica | Role::Forked));
+        let elsewhere = self.best(kind, tried, |server| reads(server) && !has_failed(server));
+        let Choice::Nobody = elsewhere else { return elsewhere };
+        let another = self.best(kind, tried, reads);
+        let Choice::Nobody = another else { return another };
+        self.best(kind, &[], reads)
     }
 
     /// The connection with the least to do.
@@ -297,7 +303,7 @@ impl Database {
             let turn = attempts.turn(self, endpoint).await?;
             match self.run_on(&turn, endpoint, index, mask, given).await {
                 Ok(answered) => return Ok(answered),
-                Err(error) => attempts.failed(turn.session(), error)?,
+                Err(error) => attempts.failed(turn.session(), error).await?,
             }
         }
     }
@@ -387,7 +393,7 @@ impl Database {
 
 /// The attempts of one read: at one server after the other, until one of them answers or what it says is final.
 #[derive(Debug, Default)]
-struct Attempts {
+pub(crate) struct Attempts {
     tried: Vec<Arc<Session>>,
     last: Option<Error>,
 }
@@ -400,7 +406,7 @@ impl Attempts {
     }
 
     /// `Err`: there is no point in another attempt.
-    fn failed(&mut self, session: &Arc<Session>, error: RunError) -> Result<(), Error> {
+    async fn failed(&mut self, session: &Arc<Session>, error: RunError) -> Result<(), Error> {
         let error = match error {
             RunError::Final(error) => return Err(error),
             RunError::Elsewhere(error) => error,
@@ -411,7 +417,14 @@ impl Attempts {
             return Err(error);
         }
         self.last = Some(error);
+        // Where one connection ended its neighbours may have, and not have heard of it: now they do.
+        yield_now().await;
         Ok(())
+    }
+
+    /// An answer was cut off, and none of it was sent.
+    pub(crate) async fn cut_off(&mut self, session: &Arc<Session>) -> Result<(), Error> {
+        self.failed(session, RunError::Elsewhere(Error::NoServer)).await
     }
 }
 

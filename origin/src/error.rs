@@ -54,14 +54,14 @@ pub(crate) enum Error {
     Refused(Refusal),
     #[error("another transaction was in the way; nothing was changed, try again")]
     Contention,
-    #[error("no database server takes writes at this moment; nothing was changed, try again")]
+    #[error("no database server is the primary at this moment; nothing was changed, try again")]
     NoPrimary,
-    /// A write that may have happened.
+    /// A write that may have happened; whether to send it again changes nothing if it has.
     #[error(
-        "the connection to the database was lost while the change was made: it is unknown whether it was made. \
-         Read what is there before you send it again, or send it with an Idempotency-Key, which makes it safe to repeat"
+        "the connection to the database was lost while the change was made: it is unknown whether it was made. {}",
+        what_to_do(*.is_repeatable)
     )]
-    Unknown,
+    Unknown { is_repeatable: bool },
     /// Postgres could not read a value of a type that is not checked before.
     #[error("a parameter has a value that its type does not allow")]
     BadValue(#[source] tokio_postgres::Error),
@@ -88,6 +88,14 @@ pub(crate) struct MemberFault {
     /// A JSON pointer, as a fragment.
     pub(crate) pointer: String,
     pub(crate) why: String,
+}
+
+fn what_to_do(is_repeatable: bool) -> &'static str {
+    if is_repeatable {
+        "Send the same request again: it is made once, whatever became of the first one"
+    } else {
+        "Read what is there before you send it again, or send it with an Idempotency-Key, which makes it safe to repeat"
+    }
 }
 
 fn of_members(faults: &[MemberFault]) -> String {
@@ -194,7 +202,7 @@ impl Error {
             | Self::Busy
             | Self::BodiesBusy
             | Self::Contention
-            | Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLong => StatusCode::GATEWAY_TIMEOUT,
             Self::TooLarge(_) | Self::Statement(_) | Self::Endpoint(_) | Self::NotPrepared(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -248,7 +256,7 @@ impl Error {
             more.extend(refusal.column.as_deref().map(|name| ("column", name.into())));
             return more;
         }
-        if let Self::Unknown = self {
+        if let Self::Unknown { .. } = self {
             return vec![("outcome", "unknown".into())];
         }
         Vec::new()
@@ -261,10 +269,12 @@ impl Error {
             // What follows on the connection may be a body.
             Self::BadRequest(_) | Self::BodyTooLarge(_) | Self::BodyTimeout => Some((CONNECTION, "close")),
             Self::ContentType(_) => Some((ACCEPT, "application/json")),
-            // Not for `Unknown`: to repeat that without a look is what must not happen.
-            Self::NoServer | Self::NoPrimary | Self::Busy | Self::BodiesBusy | Self::Contention => {
-                Some((RETRY_AFTER, "1"))
-            }
+            Self::NoServer
+            | Self::NoPrimary
+            | Self::Busy
+            | Self::BodiesBusy
+            | Self::Contention
+            | Self::Unknown { is_repeatable: true } => Some((RETRY_AFTER, "1")),
             Self::NoEndpoint
             | Self::NoRow
             | Self::BadParameter { .. }
@@ -277,7 +287,8 @@ impl Error {
             | Self::KeyReused
             | Self::Conflict(_)
             | Self::Refused(_)
-            | Self::Unknown
+            // To repeat that without a look is what must not happen.
+            | Self::Unknown { is_repeatable: false }
             | Self::BadValue(_)
             | Self::TooLong
             | Self::TooLarge(_)

@@ -20,7 +20,8 @@ use tracing::{info, warn};
 
 use crate::Exit;
 use crate::catalogue::sql;
-use crate::config::{Config, Purpose};
+use crate::config::{Config, Purpose, ServerUrl};
+use crate::database;
 use crate::error::chain;
 use crate::faults::{Faults, Position};
 
@@ -205,7 +206,7 @@ fn transaction(text: &str) -> Result<bool, usize> {
 
 #[expect(clippy::print_stdout, reason = "the answer to the command")]
 pub(crate) async fn run(config: &Config, migrations: &Migrations, is_plan: bool) -> Result<(), Exit> {
-    let mut client = connect(config).await?;
+    let (mut client, database) = connect(config).await?;
     let plan = if is_plan {
         migrations.plan(&applied(&client).await?)?
     } else {
@@ -229,7 +230,6 @@ pub(crate) async fn run(config: &Config, migrations: &Migrations, is_plan: bool)
             println!("applied {}", migration.name);
         }
     }
-    let database = &config.database.primary;
     match (plan.open.len(), is_plan) {
         (0, _) if cured > 0 => println!("{database}: {} migrations were applied before", plan.applied),
         (0, _) => println!("{database}: nothing to do, {} migrations were applied before", plan.applied),
@@ -291,17 +291,34 @@ async fn cure(
     Ok(cured)
 }
 
-/// To the primary, for writing. Ends with the client.
-pub(crate) async fn connect(config: &Config) -> Result<Client, Exit> {
-    let url = &config.database.primary;
-    let connected = url.connect(Purpose::Maintenance, config.database.connect_timeout).await;
-    let (client, _) = connected.map_err(|e| failed(&format!("connect to the primary ({url})"), &e))?;
-    let is_replica = client.query_one("SELECT pg_is_in_recovery()", &[]).await;
-    let is_replica = is_replica.and_then(|row| row.try_get::<_, bool>(0));
-    if is_replica.map_err(|e| failed("ask the server whether it is a replica", &e))? {
-        return Err(Exit::failed(format!("{url} is a replica, which takes no writes; name its primary")));
+/// To the primary, for writing, whichever of the servers that is now. Ends with the client.
+pub(crate) async fn connect(config: &Config) -> Result<(Client, ServerUrl), Exit> {
+    let mut primaries = Vec::new();
+    let mut others = Vec::new();
+    for url in config.database.servers.iter().map(|server| &server.url) {
+        let asked = async {
+            let (client, _) = url.connect(Purpose::Maintenance, config.database.connect_timeout).await?;
+            let timeline = database::timeline_of_primary(&client).await?;
+            Ok::<_, tokio_postgres::Error>((client, timeline))
+        };
+        match asked.await {
+            Ok((client, Some(timeline))) => primaries.push((timeline, client, url.clone())),
+            Ok((_, None)) => {
+                others.push(format!("{url} is a replica, which takes no writes; name its primary"))
+            }
+            Err(e) => others.push(format!("cannot connect to {url}: {}", chain(&e))),
+        }
     }
-    Ok(client)
+    // As for requests: of two primaries the one on the higher timeline is.
+    let newest = primaries.iter().map(|(timeline, ..)| *timeline).max();
+    primaries.retain(|(timeline, ..)| Some(*timeline) == newest);
+    match primaries.pop() {
+        Some((_, client, url)) if primaries.is_empty() => Ok((client, url)),
+        Some(_) => {
+            Err(Exit::failed("more than one server says that it is the primary; nothing was done".to_owned()))
+        }
+        None => Err(Exit::failed(others.join("\n"))),
+    }
 }
 
 pub(crate) fn failed(what: &str, error: &tokio_postgres::Error) -> Exit {

@@ -48,8 +48,7 @@ const WITHOUT_ID: &str = "resource_tags";
 
 #[expect(clippy::print_stdout, reason = "the answer to the command")]
 pub(crate) async fn run(config: &Config, wanted: &cli::Seed) -> Result<(), Exit> {
-    let mut client = connect(config).await?;
-    let database = &config.database.primary;
+    let (mut client, database) = connect(config).await?;
     let full = tables_with_rows(&client).await?;
     if !full.is_empty() {
         if wanted.if_empty {

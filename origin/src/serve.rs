@@ -11,13 +11,13 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use tracing::{debug, error};
 
 use crate::answer::{self, AnswerBody, stream};
-use crate::catalogue::{Catalogue, Found};
+use crate::catalogue::{Catalogue, Endpoint, Found};
 use crate::clock::Stopwatch;
 use crate::cursor::Key;
-use crate::database::{Database, LaneKind, Target};
+use crate::database::{Attempts, Database, LaneKind, Target};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
-use crate::params;
+use crate::params::{self, Given};
 use crate::status::Status;
 use crate::status::pool::Pool;
 use crate::write::{self, Room};
@@ -129,9 +129,7 @@ impl Worker {
         let given = params::read(endpoint, &captures, query, key)?;
         let watch = Stopwatch::start();
         if endpoint.is_streamed() {
-            let streaming = self.database.stream(endpoint, index, &given).await;
-            self.shared.metrics.statement(index, watch.elapsed());
-            return Ok(stream::response(endpoint, &given, streaming?).await?.map(Either::Right));
+            return self.streamed(endpoint, index, &given, watch).await;
         }
         let answered = self.database.run(endpoint, index, &given).await;
         self.shared.metrics.statement(index, watch.elapsed());
@@ -139,6 +137,27 @@ impl Worker {
         let layout = &answered.prepared.layout;
         let response = answer::response(endpoint, layout, &given, &answered, &head.headers, key)?;
         Ok(response.map(Either::Left))
+    }
+
+    /// As long as nothing was sent, another server can say it all.
+    async fn streamed(
+        &self,
+        endpoint: &Endpoint,
+        index: usize,
+        given: &Given,
+        watch: Stopwatch,
+    ) -> Result<Response<AnswerBody>, Error> {
+        let mut attempts = Attempts::default();
+        loop {
+            let streaming = self.database.stream(endpoint, index, given, &mut attempts).await;
+            self.shared.metrics.statement(index, watch.elapsed());
+            let streaming = streaming?;
+            let session = streaming.session().clone();
+            match stream::response(endpoint, given, streaming).await {
+                Err(Error::NoServer) => attempts.cut_off(&session).await?,
+                response => return Ok(response?.map(Either::Right)),
+            }
+        }
     }
 
     /// Health and metrics. Query files cannot have routes below `/-/`; the other names of these pages are theirs to take.

@@ -55,7 +55,7 @@ pub(crate) async fn response(
     streaming: Streaming,
 ) -> Result<Response<Chunks>, Error> {
     let writer = RowWriter::new(endpoint, &streaming.prepared.layout, given)?;
-    let (stamp, server) = (streaming.stamp.clone(), streaming.server().clone());
+    let (stamp, server) = (streaming.stamp.clone(), streaming.session().server.clone());
     let (sender, mut receiver) = mpsc::channel(1);
     let name = endpoint.name.clone();
     // Ends when the rows do, or when the client goes.

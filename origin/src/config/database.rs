@@ -23,10 +23,8 @@ const EXAMPLE: &str = "\"postgres://user@127.0.0.1:5432/app\"";
 
 #[derive(Debug, Clone)]
 pub(crate) struct DatabaseConfig {
-    /// At least one.
+    /// At least one. The primary is who says it is.
     pub(crate) servers: Vec<NamedServer>,
-    /// The one that is migrated and filled. For requests the primary is who says it is.
-    pub(crate) primary: ServerUrl,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
     /// A replica further behind is left alone, whatever an endpoint says, as long as there is a primary.
@@ -100,10 +98,9 @@ pub(super) fn read(
         LaneKind::ALL.map(|kind| lane(report, section.get(kind.name()), kind, inherited));
     section.finish();
     let servers = servers?;
-    let primary = servers.first()?.url.clone();
+    servers.first()?;
     Some(DatabaseConfig {
         servers,
-        primary,
         connect_timeout: connect_timeout?,
         statement_timeout: statement_timeout?,
         max_lag: max_lag?,

@@ -51,7 +51,12 @@ impl Purpose {
                 settings.push(("default_transaction_read_only", "on".to_owned()));
                 settings
             }
-            Self::Writes(timeout) => limited(timeout),
+            Self::Writes(timeout) => {
+                let mut settings = limited(timeout);
+                // Who waits for a lock holds a connection that others wait for.
+                settings.push(("lock_timeout", (timeout / LOCK_SHARE).as_millis().max(1).to_string()));
+                settings
+            }
             Self::Maintenance => vec![("default_transaction_read_only", "off".to_owned())],
         }
     }
@@ -69,6 +74,9 @@ impl Purpose {
         begin
     }
 }
+
+/// Of a statement's time, the share that it may wait for any one lock.
+const LOCK_SHARE: u32 = 3;
 
 /// What tells whether a session has our settings: few choose it for themselves.
 pub(crate) const PLAN_CACHE_MODE: &str = "force_generic_plan";

@@ -4,6 +4,8 @@
 //! more than one says that it is the primary, the one on the higher timeline is: a promotion starts a new one. The other one is
 //! fenced, and so is whoever comes later with an older timeline than was ever seen: what it has is not the cluster's history any
 //! more. Two on the same timeline cannot be told apart, and neither takes anything until one of them is gone.
+//! A primary that was started anew was away, and may have been replaced: it is believed when every other server that answers
+//! was looked at since.
 //!
 //! Time is an argument in all that decides. Read next: `database/watch.rs`, which brings the news.
 
@@ -44,6 +46,8 @@ pub(super) struct Seen {
     pub(super) position: Option<u64>,
     /// As a standby finds itself.
     pub(super) lag: Duration,
+    /// When its process was started, in microseconds.
+    pub(super) started: i64,
 }
 
 #[derive(Debug)]
@@ -54,6 +58,8 @@ pub(crate) struct Fleet {
     servers: Vec<Published>,
     primary_position: AtomicU64,
     changes: watch::Sender<u64>,
+    /// Whoever watches a server looks at it now.
+    looks: watch::Sender<u64>,
 }
 
 /// One server as requests see it.
@@ -78,6 +84,9 @@ struct Known {
 #[derive(Debug, Clone, Copy)]
 struct State {
     seen: Seen,
+    seen_at: Duration,
+    /// When it was found to be another process than before.
+    restarted_at: Option<Duration>,
     /// Whether it answered the last time it was asked.
     is_answering: bool,
 }
@@ -96,11 +105,17 @@ impl Fleet {
             servers: (0..count).map(|_| published()).collect(),
             primary_position: AtomicU64::new(0),
             changes: watch::Sender::new(0),
+            looks: watch::Sender::new(0),
         })
     }
 
     pub(super) fn highest_timeline(&self) -> u32 {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).highest_timeline
+    }
+
+    /// Told when a look is wanted before its time.
+    pub(super) fn looks(&self) -> watch::Receiver<u64> {
+        self.looks.subscribe()
     }
 
     /// Told whenever a role changes.
@@ -175,7 +190,13 @@ impl Fleet {
         if let Some((_, position)) = known.samples.back() {
             self.primary_position.store(*position, Ordering::Relaxed);
         }
+        // Once: its own watcher is told, too.
+        let is_doubted = news
+            .is_some_and(|(server, ..)| known.is_doubted(server) && known.restarted_at(server) == Some(now));
         drop(known);
+        if is_doubted {
+            self.looks.send_modify(|count| *count = count.wrapping_add(1));
+        }
         if !changes.is_empty() {
             self.changes.send_modify(|count| *count = count.wrapping_add(1));
         }
@@ -193,7 +214,13 @@ pub(super) struct Change {
 impl Known {
     /// Returns what is to be published.
     fn seen(&mut self, server: usize, seen: Seen, now: Duration) -> Option<(usize, Seen, Duration)> {
-        *self.servers.get_mut(server)? = Some(State { seen, is_answering: true });
+        let state = self.servers.get_mut(server)?;
+        let restarted_at = match state {
+            Some(before) if before.seen.started != seen.started => Some(now),
+            Some(before) => before.restarted_at,
+            None => None,
+        };
+        *state = Some(State { seen, seen_at: now, restarted_at, is_answering: true });
         if !seen.is_standby {
             self.highest_timeline = self.highest_timeline.max(seen.timeline.unwrap_or(0));
         }
@@ -228,13 +255,27 @@ impl Known {
         first.map_or(Duration::ZERO, |(at, _)| now.saturating_sub(*at))
     }
 
+    fn restarted_at(&self, server: usize) -> Option<Duration> {
+        self.servers.get(server).copied().flatten()?.restarted_at
+    }
+
+    /// Whether it says that it is the primary, and others have to be looked at before that is believed.
+    fn is_doubted(&self, server: usize) -> bool {
+        let state = self.servers.get(server).copied().flatten().filter(|state| !state.seen.is_standby);
+        let Some(restarted_at) = state.and_then(|state| state.restarted_at) else { return false };
+        let is_older = |(other, state): (usize, &Option<State>)| {
+            other != server && state.is_some_and(|state| state.is_answering && state.seen_at <= restarted_at)
+        };
+        self.servers.iter().enumerate().any(is_older)
+    }
+
     /// The one server that may take writes.
     fn primary(&self) -> Option<usize> {
         let claims = || {
             self.servers.iter().enumerate().filter_map(|(server, state)| {
                 let state = state.filter(|state| !state.seen.is_standby)?;
                 let is_newest = state.seen.timeline.unwrap_or(0) >= self.highest_timeline;
-                is_newest.then_some((server, state))
+                (is_newest && !self.is_doubted(server)).then_some((server, state))
             })
         };
         let answering: Vec<usize> =
@@ -259,6 +300,7 @@ impl Known {
                 (true, false) => Role::Replica,
                 (true, true) => Role::Forked,
                 (false, _) if primary == Some(server) => Role::Primary,
+                (false, false) if self.is_doubted(server) => return None,
                 (false, _) => Role::Fenced,
             })
         };
@@ -321,6 +363,27 @@ mod tests {
         known.servers[1].as_mut().unwrap().is_answering = false;
         assert_eq!(roles(&known), [Fenced, Primary, Replica]);
         assert_eq!(known.primary(), Some(1));
+    }
+
+    #[test]
+    fn a_primary_that_was_started_anew_is_believed_when_the_others_were_looked_at() {
+        use Role::{Fenced, Primary, Replica};
+        let mut known = known(&[primary(1, 9), standby(1, 5), standby(1, 5)]);
+        known.servers[0].as_mut().unwrap().is_answering = false;
+        known.servers[2].as_mut().unwrap().is_answering = false;
+        let again = Seen { started: 7, ..primary(1, 9) };
+        known.seen(0, again, seconds(2));
+        // Nothing is asked of it, and its name is not blackened.
+        assert_eq!(known.roles(), [None, Some(Replica), Some(Replica)]);
+        let mut promoted = Known { servers: known.servers.clone(), ..Known::default() };
+        known.seen(1, standby(1, 5), seconds(3));
+        assert_eq!(roles(&known), [Primary, Replica, Replica]);
+        // Not again, as long as it lives.
+        known.seen(0, again, seconds(4));
+        assert_eq!(roles(&known), [Primary, Replica, Replica]);
+
+        promoted.seen(1, primary(2, 6), seconds(3));
+        assert_eq!(roles(&promoted)[..2], [Fenced, Primary]);
     }
 
     #[test]

@@ -323,6 +323,12 @@ impl Session {
                 driver.abort();
                 self.given_up.get().cloned().unwrap_or_default()
             }
+            // A write that waits there, perhaps for a standby that has left it, shall not wait to its timeout: what it does is
+            // not of the cluster's history any more.
+            () = self.target.until_fenced(), if self.kind == LaneKind::Write => {
+                driver.abort();
+                "another server is the primary".to_owned()
+            }
         }
     }
 }

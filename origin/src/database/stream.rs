@@ -28,21 +28,22 @@ pub(crate) struct Streaming {
 }
 
 impl Database {
-    /// Like `run`, for an endpoint whose rows are streamed. What goes wrong before the first row is an error like any other.
+    /// Like `run`, for an endpoint whose rows are streamed. What goes wrong before the first row is an error like any other; what
+    /// goes wrong later, and before anything is sent, can be told with `Attempts::cut_off`.
     pub(crate) async fn stream(
         &self,
         endpoint: &Endpoint,
         index: usize,
         given: &Given,
+        attempts: &mut Attempts,
     ) -> Result<Streaming, Error> {
         let mask = endpoint.mask(|condition| given.holds(condition));
-        let mut attempts = Attempts::default();
         loop {
             let turn = attempts.turn(self, endpoint).await?;
             let session = turn.session().clone();
             match self.stream_on(turn, endpoint, index, mask, given).await {
                 Ok(streaming) => return Ok(streaming),
-                Err(error) => attempts.failed(&session, error)?,
+                Err(error) => attempts.failed(&session, error).await?,
             }
         }
     }
@@ -121,8 +122,8 @@ impl Database {
 }
 
 impl Streaming {
-    pub(crate) fn server(&self) -> &Arc<str> {
-        &self.turn.session().server
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        self.turn.session()
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<Row>, Error> {

@@ -128,6 +128,17 @@ impl Target {
         }
     }
 
+    /// Says that it is the primary, and is not any more.
+    pub(super) async fn until_fenced(&self) {
+        let mut changes = self.fleet.changes();
+        while self.role() != Some(Role::Fenced) {
+            // As above; nothing would change.
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     pub(super) async fn ask_role(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
         self.seen(look(client).await?);
         Ok(())

@@ -2,9 +2,11 @@
 //!
 //! One for each server, shared by all workers. Read next: `database/target.rs` for what becomes of the answers.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::Client;
 
@@ -17,7 +19,7 @@ use crate::error::chain;
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Role, timeline, position and lag in milliseconds.
+/// Role, timeline, position, lag in milliseconds, and when the server was started.
 ///
 /// The timeline of a primary is that of the WAL it writes now: its control file lags behind a promotion. That of a standby is
 /// the newest that it is known to follow. A standby that has replayed all it received is behind by nothing, as long as it does
@@ -32,7 +34,8 @@ const LOOK: &str = "SELECT r.is_standby, \
     CASE WHEN NOT r.is_standby THEN 0 \
          WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() \
               AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0 \
-         ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()) * 1000, 0) END::int8 \
+         ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()) * 1000, 0) END::int8, \
+    (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 \
     FROM (SELECT pg_is_in_recovery() AS is_standby) r";
 
 /// Asks one server until the runtime ends.
@@ -53,8 +56,10 @@ async fn follow(target: &Target, config: &DatabaseConfig) -> Result<(), String> 
     let client = opened.map_err(|_| "no connection in time")?.map_err(|e| chain(&e))?.client;
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = target.fleet().looks();
     loop {
-        ticks.tick().await;
+        // The sender is the target's own.
+        let _ = future::select(pin!(ticks.tick()), pin!(looks.changed())).await;
         let seen = timeout(PATIENCE, look(&client)).await.map_err(|_| "no answer in time")?;
         target.seen(seen.map_err(|e| chain(&e))?);
     }
@@ -69,6 +74,13 @@ pub(super) async fn look(client: &Client) -> Result<Seen, tokio_postgres::Error>
         seen.timeline = row.try_get::<_, Option<i32>>(1)?.and_then(|timeline| u32::try_from(timeline).ok());
         seen.position = row.try_get::<_, Option<i64>>(2)?.and_then(|position| u64::try_from(position).ok());
         seen.lag = Duration::from_millis(row.try_get::<_, i64>(3)?.try_into().unwrap_or(0));
+        seen.started = row.try_get(4)?;
     }
     Ok(seen)
+}
+
+/// For who needs the primary and keeps no watch. `None`: it is a standby.
+pub(crate) async fn timeline_of_primary(client: &Client) -> Result<Option<u32>, tokio_postgres::Error> {
+    let seen = look(client).await?;
+    Ok((!seen.is_standby).then_some(seen.timeline.unwrap_or(0)))
 }

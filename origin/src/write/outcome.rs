@@ -34,7 +34,8 @@ impl Failure {
         match self {
             Self::Final(error) | Self::Again(error) => error,
             Self::Outdated | Self::Elsewhere(_) | Self::ReadOnly => Error::NoPrimary,
-            Self::Unknown(_) => Error::Unknown,
+            // Who does not try again has changed nothing for good: it looks.
+            Self::Unknown(_) => Error::Unknown { is_repeatable: true },
         }
     }
 }

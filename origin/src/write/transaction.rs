@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, future};
+use hyper::Method;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
@@ -38,6 +39,14 @@ pub(super) struct Write {
     pub(super) key: Option<Key>,
 }
 
+impl Write {
+    /// The error of a write that may have happened.
+    fn unknown(&self) -> Error {
+        let is_idempotent = matches!(self.endpoint.route.method, Method::PUT | Method::DELETE);
+        Error::Unknown { is_repeatable: is_idempotent || self.key.is_some() }
+    }
+}
+
 /// What was done.
 #[derive(Debug)]
 pub(super) enum Done {
@@ -58,9 +67,10 @@ pub(super) struct Answered {
 
 /// Runs to its end, whatever happens to the one who waits for it.
 pub(super) async fn run(database: Arc<Database>, write: Arc<Write>) -> Result<Done, Error> {
+    let unknown = write.unknown();
     let running = tokio::spawn(async move { attempts(&database, &write).await });
     // Without a word from it nothing is known.
-    running.await.unwrap_or(Err(Error::Unknown))
+    running.await.unwrap_or(Err(unknown))
 }
 
 /// Whether there is a row that the request would change if it named no version.
@@ -90,7 +100,7 @@ async fn attempts(database: &Database, write: &Write) -> Result<Done, Error> {
     let mut last = Error::NoPrimary;
     // Only what the database says of the write itself tells that an earlier attempt has not happened: it comes behind the key.
     let known = |error: Error, is_open: bool| match is_open && !error.is_verdict() {
-        true => Error::Unknown,
+        true => write.unknown(),
         false => error,
     };
     for _ in 0..MAX_ATTEMPTS {
@@ -117,10 +127,10 @@ async fn attempts(database: &Database, write: &Write) -> Result<Done, Error> {
             Failure::Unknown(why) => {
                 turn.abandon(&why);
                 if write.key.is_none() {
-                    return Err(Error::Unknown);
+                    return Err(write.unknown());
                 }
                 is_open = true;
-                Error::Unknown
+                write.unknown()
             }
         };
     }

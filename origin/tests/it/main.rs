@@ -15,6 +15,8 @@ mod bad_params;
 mod pages;
 mod streams;
 mod servers;
+mod load;
+mod failover;
 mod write_faults;
 mod writes;
 mod monitoring;

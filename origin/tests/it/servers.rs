@@ -82,6 +82,7 @@ fn with_both_gone_it_says_so_until_one_is_back() {
     cluster.kill_primary().unwrap();
     let response = serving.until("/resources/res-1", |response| response.status != 200);
     assert_eq!((response.status, response.field("retry-after")), (503, Some("1")));
+    assert_eq!(response.field("content-type"), Some("application/problem+json"));
     serving.until("/-/readyz", |response| response.status == 503);
     let is_down = "larder_origin_server_up{server=\"primary\"} 0\n";
     serving.until("/-/metrics", |response| response.text().contains(is_down));
