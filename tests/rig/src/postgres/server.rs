@@ -179,7 +179,7 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> Result<u16, PostgresError> {
+pub(super) fn free_port() -> Result<u16, PostgresError> {
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     let failed = |source| PostgresError::Connection { address: "127.0.0.1:0".to_owned(), source };
     bound.map(|address| address.port()).map_err(failed)

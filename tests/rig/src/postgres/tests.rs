@@ -67,3 +67,30 @@ fn a_promoted_replica_is_followed_and_the_old_primary_can_come_back_as_either() 
     assert_eq!(value(&old.url(), "SELECT pg_is_in_recovery()").unwrap(), "t");
     assert_eq!(new.cut_sessions().unwrap(), 0);
 }
+
+#[test]
+fn a_pooler_stands_in_front_of_a_server_and_ends_before_it() {
+    let cluster = Cluster::start().unwrap();
+    let pooler = match Pooler::start(cluster.node(0), &[]) {
+        Ok(pooler) => pooler,
+        Err(PostgresError::NoPooler { .. }) => return,
+        Err(error) => panic!("{error}"),
+    };
+    let url = pooler.url_of("postgres");
+    assert_eq!(value(&url, "SELECT 1").unwrap(), "1");
+    assert!(pooler.version().unwrap() >= (1, 12));
+    assert!(query(&url, "BEGIN; SELECT 1; COMMIT").is_ok());
+    drop(pooler);
+    assert!(query(&url, "SELECT 1").is_err());
+}
+
+#[test]
+fn who_may_connect_is_changed_while_a_server_runs() {
+    let cluster = Cluster::start().unwrap();
+    query(&cluster.primary_url(), "CREATE ROLE guest LOGIN").unwrap();
+    let guest = cluster.primary_url().replace("postgres@", "guest@");
+    assert_eq!(value(&guest, "SELECT 1").unwrap(), "1");
+    cluster.node(0).allow("host all guest all reject").unwrap();
+    let refused = query(&guest, "SELECT 1").unwrap_err();
+    assert!(matches!(&refused, PostgresError::Refused { code, .. } if code == "28000"), "{refused}");
+}
