@@ -34,6 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     // Tests need both. Here a failure is told once and by its name.
     tally.stage("guests and policies, built to components", || Ok(rig::policies::build().map(|_| true)?));
     tally.stage("Postgres programs", || Ok(rig::postgres::ensure_programs().map(|_| true)?));
+    pooler();
     tests(&mut tally)?;
     if !options.no_walk {
         tally.stage("the walk through the whole system (cargo xtask demo --check)", || {
@@ -48,6 +49,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     }
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
     Ok(stop::code(tally.failed == 0))
+}
+
+/// PgBouncer is installed if it is missing. Without it the tests that go through it have nothing to go through: no failure of
+/// ours, and nothing to keep quiet about.
+fn pooler() {
+    println!("== PgBouncer");
+    match rig::postgres::ensure_pooler() {
+        Ok(program) => println!("== PgBouncer: {}", program.display()),
+        Err(error) => println!("== PgBouncer: NOT THERE, so that its tests are SKIPPED: {error}"),
+    }
 }
 
 /// All tests of all crates. Their output is passed on as it comes, and counted.
