@@ -26,6 +26,8 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+mod binding;
+
 /// What a URL says about TLS, checked.
 #[derive(Clone)]
 pub(super) struct Tls {
@@ -173,10 +175,36 @@ where
 
     fn connect(self, stream: S) -> Self::Future {
         Box::pin(async move {
-            let name = ServerName::try_from(self.host).map_err(io::Error::other)?;
-            Ok(Encrypted(self.connector.connect(name, stream).await?))
+            let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
+            let connected = self.connector.connect(name, stream).await;
+            Ok(Encrypted(connected.map_err(|e| with_advice(e, &self.host))?))
         })
     }
+}
+
+/// What to do about it, where that is known.
+fn with_advice(error: io::Error, host: &str) -> io::Error {
+    let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(certificate)) = refused else { return error };
+    use CertificateError::{
+        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext, Other, UnknownIssuer,
+    };
+    let advice = if matches!(certificate, UnknownIssuer | BadSignature) {
+        "none of those in sslrootcert has signed it; name the file with the certificate of the authority that did"
+            .to_owned()
+    } else if matches!(certificate, NotValidForName | NotValidForNameContext { .. }) {
+        format!(
+            "it is not made out for {host}; write the name that it has into the URL (hostaddr= for its address), or use \
+             sslmode=verify-ca"
+        )
+    } else if matches!(certificate, Expired | ExpiredContext { .. }) {
+        "it has expired; the server needs a new one".to_owned()
+    } else if matches!(certificate, Other(_)) {
+        "a server needs a certificate of its own, not that of an authority (CA:TRUE)".to_owned()
+    } else {
+        return error;
+    };
+    io::Error::other(format!("the server's certificate was refused ({certificate}): {advice}"))
 }
 
 /// A connection to Postgres inside TLS.
@@ -184,7 +212,9 @@ pub(crate) struct Encrypted<S>(TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> tokio_postgres::tls::TlsStream for Encrypted<S> {
     fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
+        let certificate = self.0.get_ref().1.peer_certificates().and_then(|all| all.first());
+        let bound = certificate.and_then(|certificate| binding::server_end_point(certificate));
+        bound.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 
