@@ -163,7 +163,11 @@ async fn prepared(turn: &Turn, write: &Write, mask: usize) -> Result<Arc<Prepare
 async fn alone(turn: &Turn, write: &Write, mask: usize, prepared: &Prepared) -> Result<Done, Failure> {
     for given in &write.alternatives {
         let statement = statement(turn, write, mask, prepared, given)?;
-        let (ran, position) = future::join(statement, position(&turn.client)).await;
+        let (ran, position) = if turn.is_pooled {
+            pooled(turn, statement).await
+        } else {
+            future::join(statement, position(&turn.client)).await
+        };
         if let Some(ran) = found(write, ran.map_err(|error| failure(error, true))?) {
             let kept = answer::kept(&write.endpoint, &prepared.layout, given, ran.row.as_ref());
             let kept = kept.map_err(Failure::Final)?;
@@ -171,6 +175,20 @@ async fn alone(turn: &Turn, write: &Write, mask: usize, prepared: &Prepared) -> 
         }
     }
     Ok(Done::NoRow)
+}
+
+/// Behind a pooler the settings of the connection, such as the limit of its time, are those of the transaction. All is sent at once: if
+/// the beginning fails, so does what comes behind it.
+async fn pooled(
+    turn: &Turn,
+    statement: impl Future<Output = Result<Ran, tokio_postgres::Error>>,
+) -> (Result<Ran, tokio_postgres::Error>, Option<String>) {
+    let begin_sql = turn.begin();
+    let (begin, commit) = (turn.client.batch_execute(&begin_sql), turn.client.batch_execute("COMMIT"));
+    let (begun, ran, committed, position) =
+        future::join4(begin, statement, commit, position(&turn.client)).await;
+    // After a failure the COMMIT was none, and is no error.
+    (begun.and(ran).and_then(|ran| committed.map(|()| ran)), position)
 }
 
 /// The statement and its answer in one transaction.

@@ -1,0 +1,225 @@
+//! Through PgBouncer in transaction mode: what one session does is never seen by the next one that gets it.
+
+use std::io::Write as _;
+use std::thread;
+
+use rig::http::{Client, Response};
+use rig::postgres::{Node, Pooler, PostgresError, query, value};
+use serde_json::Value;
+
+use crate::support::{Database, Serving, Session, cluster};
+
+const ROWS: &str = "-- route: GET /rows/{count}\n-- param count: path int8\n-- rows: many\n-- lane: slow\n-- body: columns\n\n\
+                    SELECT n, repeat('x', 80) AS filling FROM generate_series(1::bigint, :count) n";
+const HELD: &str = "-- route: GET /held\n-- rows: one\n-- read: primary\n\n\
+                    SELECT to_json(pg_advisory_xact_lock_shared(42) IS NOT NULL) AS body";
+const HELD_WRITE: &str = "-- route: POST /held\n-- rows: one\n-- idempotency: optional\n\n\
+                          SELECT to_json(pg_advisory_xact_lock_shared(42) IS NOT NULL) AS body";
+const SETTINGS: &str = "-- route: GET /settings\n-- rows: one\n-- read: primary\n\n\
+                        SELECT json_build_array(current_setting('statement_timeout'), current_setting('plan_cache_mode'), \
+                        current_setting('transaction_read_only')) AS body";
+
+/// `None`, and a loud word, where there is no PgBouncer: output of tests that pass is not shown, so it goes past the harness.
+fn pooler(node: Node<'static>, settings: &[(&str, &str)]) -> Option<Pooler<'static>> {
+    match Pooler::start(node, settings) {
+        Ok(pooler) => Some(pooler),
+        Err(error @ PostgresError::NoPooler { .. }) => {
+            drop(writeln!(std::io::stderr(), "\nSKIPPED: a test through PgBouncer: {error}"));
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The servers of a database, each behind a pooler with few sessions.
+struct Pooled {
+    direct: Database,
+    through: Database,
+    primary: Pooler<'static>,
+    _replica: Pooler<'static>,
+}
+
+impl Pooled {
+    fn new(direct: Database, settings: &[(&str, &str)]) -> Option<Pooled> {
+        let settings = [&[("default_pool_size", "3")], settings].concat();
+        let primary = pooler(cluster().node(0), &settings)?;
+        let replica = pooler(cluster().node(1), &settings)?;
+        let name = direct.value("SELECT current_database()");
+        let through = Database { primary: primary.url_of(&name), replica: replica.url_of(&name) };
+        Some(Pooled { direct, through, primary, _replica: replica })
+    }
+
+    /// Endpoints of our own beside those that are shown to ship.
+    fn serve(&self, more: &str) -> Serving {
+        self.through.serve_with(
+            more,
+            &[
+                ("rows.sql", ROWS),
+                ("held.sql", HELD),
+                ("held_write.sql", HELD_WRITE),
+                ("settings.sql", SETTINGS),
+            ],
+        )
+    }
+}
+
+fn write(serving: &Serving, target: &str, fields: &[(&str, &str)], body: &str) -> Response {
+    let fields = [&[("Content-Type", "application/json")], fields].concat();
+    let mut client = Client::connect(serving.address).unwrap();
+    client.call("POST", target, &fields, body.as_bytes()).unwrap()
+}
+
+fn reads_and_writes(pooled: &Pooled) {
+    // So that the cursors of both are the same.
+    let key = "[cursors]\nkey = \"0123456789abcdef0123456789abcdef\"\n";
+    let mut direct = pooled.direct.serve_with(key, &[]);
+    let mut serving = pooled.through.serve_with(key, &[]);
+    for target in [
+        "/resources/res-1",
+        "/resources/res-1/details?include=steps",
+        "/resources?limit=10",
+        "/users/usr-1",
+        "/trending",
+        "/resources/nothing",
+    ] {
+        let (expected, answer) = (direct.get(target), serving.get(target));
+        assert_eq!((answer.status, answer.text()), (expected.status, expected.text()), "{target}");
+        assert_eq!(answer.field("etag"), expected.field("etag"), "{target}");
+    }
+    let answer = serving.get("/resources/res-1");
+    assert_eq!(answer.field("larder-served-by"), Some("replica-1"));
+    assert!(answer.field("larder-version").unwrap().starts_with("lsn="), "{answer:?}");
+
+    let body = r#"{"resourceType": "Note", "name": "through a pooler"}"#;
+    let position = || pooled.direct.value("SELECT pg_current_wal_insert_lsn()");
+    for fields in [&[][..], &[("Idempotency-Key", "once")]] {
+        let before = position();
+        let made = write(&serving, "/resources", fields, body);
+        assert_eq!(made.status, 201, "{}", made.text());
+        let commit = made.field("larder-commit").unwrap().strip_prefix("lsn=").unwrap().to_owned();
+        let after = position();
+        let is_between = format!("SELECT '{commit}'::pg_lsn BETWEEN '{before}' AND '{after}'");
+        assert_eq!(pooled.direct.value(&is_between), "t", "{before} {commit} {after}");
+    }
+    let again = write(&serving, "/resources", &[("Idempotency-Key", "once")], body);
+    assert_eq!((again.status, again.field("idempotency-replayed")), (201, Some("true")));
+    let made = "SELECT count(*) FROM resource_versions WHERE name = 'through a pooler'";
+    assert_eq!(pooled.direct.value(made), "2");
+}
+
+#[test]
+fn answers_through_a_pooler_are_those_of_the_server() {
+    let Some(pooled) = Pooled::new(Database::seeded_copy(), &[]) else { return };
+    reads_and_writes(&pooled);
+}
+
+#[test]
+fn a_pooler_that_drops_settings_is_found_out() {
+    let settings = [("ignore_startup_parameters", "options,extra_float_digits")];
+    let Some(pooled) = Pooled::new(Database::seeded_copy(), &settings) else { return };
+    let mut serving = pooled.serve("workers = 1");
+    serving.process.wait_for_line("does not pass our settings on: taken for a pooler").unwrap();
+    assert_eq!(serving.get("/settings").text(), r#"["30s", "force_generic_plan", "on"]"#);
+    drop(serving);
+    reads_and_writes(&pooled);
+}
+
+#[test]
+fn a_pooler_that_keeps_prepared_statements_changes_nothing() {
+    let Some(probe) = pooler(cluster().node(0), &[]) else { return };
+    if probe.version().unwrap() < (1, 21) {
+        let version = probe.version().unwrap();
+        drop(writeln!(
+            std::io::stderr(),
+            "\nSKIPPED: max_prepared_statements needs PgBouncer 1.21; this is {version:?}"
+        ));
+        return;
+    }
+    drop(probe);
+    let Some(pooled) = Pooled::new(Database::seeded_copy(), &[("max_prepared_statements", "100")]) else {
+        return;
+    };
+    reads_and_writes(&pooled);
+}
+
+#[test]
+fn many_share_few_sessions_and_large_answers_are_whole() {
+    let Some(pooled) = Pooled::new(Database::seeded(), &[]) else { return };
+    let mut serving = pooled.serve("workers = 1\n[database.slow]\nconnections = 2");
+    let rows: Vec<Value> = serde_json::from_slice(&serving.get("/rows/100000").body).unwrap();
+    assert_eq!((rows.len(), &rows[99_999]["n"]), (100_000, &Value::from(100_000)));
+    thread::scope(|scope| {
+        for client in 0..8_usize {
+            let address = serving.address;
+            scope.spawn(move || {
+                let mut connection = Client::connect(address).unwrap();
+                for number in 0..50 {
+                    let count = client * 50 + number;
+                    let answer = connection.get(&format!("/rows/{count}"), &[]).unwrap();
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    let rows: Vec<Value> = serde_json::from_slice(&answer.body).unwrap();
+                    assert_eq!(rows.len(), count);
+                    assert_eq!(
+                        connection.get("/settings", &[]).unwrap().text(),
+                        r#"["30s", "force_generic_plan", "on"]"#
+                    );
+                }
+            });
+        }
+    });
+    // Nothing of it stays in the sessions, which others get next.
+    let through = pooled.primary.url_of(&pooled.direct.value("SELECT current_database()"));
+    for _ in 0..10 {
+        let sql = "SELECT current_setting('statement_timeout') || current_setting('default_transaction_read_only') || \
+                   (SELECT count(*) FROM pg_prepared_statements)";
+        assert_eq!(value(&through, sql).unwrap(), "0off0");
+    }
+    assert!(!serving.process.log().contains("lost"), "{}", serving.process.log());
+}
+
+#[test]
+fn a_client_that_goes_leaves_no_transaction_in_the_pool() {
+    let Some(pooled) = Pooled::new(Database::seeded_copy(), &[]) else { return };
+    let mut serving = pooled.serve("workers = 1\n[database.slow]\nconnections = 1");
+    for _ in 0..3 {
+        let mut client = Client::connect(serving.address).unwrap();
+        client.send(&rig::http::head("GET", "/rows/3000000", "origin", &[], b"")).unwrap();
+        assert_eq!(client.head().unwrap().status, 200);
+        client.chunk().unwrap().unwrap();
+        drop(client);
+        assert_eq!(
+            serving.get("/rows/1").text(),
+            format!("[{{\"n\":1,\"filling\":\"{}\"}}]", "x".repeat(80))
+        );
+    }
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    for url in [&pooled.direct.primary, &pooled.direct.replica] {
+        pooled.direct.until(url, open, |row| row[0] == "0");
+    }
+}
+
+#[test]
+fn statements_have_their_time_through_a_pooler_too() {
+    let Some(pooled) = Pooled::new(Database::seeded_copy(), &[]) else { return };
+    let serving =
+        pooled.serve("workers = 1\n[database]\nstatement_timeout = \"100ms\"\npooler = \"transaction\"");
+    let mut session = Session::new(&pooled.direct.primary);
+    session.run("SELECT pg_advisory_lock(42)");
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND wait_event = 'advisory' AND state = 'active'";
+    for _ in 0..2 {
+        let read = Client::connect(serving.address).unwrap().get("/held", &[]).unwrap();
+        assert_eq!(read.status, 504, "{}", read.text());
+        for fields in [&[][..], &[("Idempotency-Key", "held")]] {
+            let written = write(&serving, "/held", fields, "");
+            assert_eq!(written.status, 504, "{fields:?}: {}", written.text());
+        }
+        assert_eq!(pooled.direct.value(running), "0");
+    }
+    session.run("SELECT pg_advisory_unlock(42)");
+    assert_eq!(Client::connect(serving.address).unwrap().get("/held", &[]).unwrap().status, 200);
+    assert!(write(&serving, "/held", &[], "").status < 300);
+    // As it was told, nothing had to be found out.
+    assert!(!serving.process.log().contains("taken for a pooler"), "{}", serving.process.log());
+    assert!(query(&pooled.direct.primary, "SELECT 1").is_ok());
+}
