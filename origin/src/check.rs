@@ -30,21 +30,22 @@ struct Findings {
 
 #[expect(clippy::print_stdout, reason = "the answer to the command")]
 pub(crate) async fn run(config: &Config, catalogue: &Catalogue) -> Result<(), Exit> {
-    let mut faults = Faults::default();
+    let targets = Target::all(&config.database);
+    let mut found = Vec::new();
     let mut unreachable = Vec::new();
     let mut count = 0;
-    for target in Target::all(&config.database) {
-        let Target { name, url, .. } = &*target;
+    for target in &targets {
+        let Target { name, url, .. } = &**target;
         count += 1;
         match ask(url, config, catalogue).await {
-            Ok(findings) => {
-                faults.extend(findings.statements);
-                faults.extend(findings.plans);
+            Ok(Findings { mut statements, plans }) => {
+                statements.extend(plans);
+                found.push((&**name, statements));
             }
             Err(e) => unreachable.push(format!("{name} ({url}): {}", chain(&e))),
         }
     }
-    let mut exit = match faults.or(()) {
+    let mut exit = match Faults::of_servers(&found).or(()) {
         Err(faults) => Exit::from(faults),
         Ok(()) if unreachable.is_empty() => {
             let endpoints = catalogue.endpoints.len();

@@ -168,6 +168,11 @@ impl Database {
         Self { servers, queues, config: config.clone(), rotation: AtomicUsize::new(0) }
     }
 
+    /// Those who wait for connections of a kind.
+    pub(crate) fn queue(&self, kind: LaneKind) -> &Queue {
+        &self.queues[kind as usize]
+    }
+
     /// A statement of an endpoint was sent.
     pub(crate) fn count(&self, session: &Session, index: usize) {
         let server = self.servers.get(session.server_index);

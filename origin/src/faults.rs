@@ -60,6 +60,22 @@ impl Faults {
         }
     }
 
+    /// Those of several servers; what only some of them say is said with their names.
+    #[must_use]
+    pub(crate) fn of_servers(found: &[(&str, Self)]) -> Self {
+        let mut all = Self::default();
+        for fault in found.iter().flat_map(|(_, own)| &own.0) {
+            let has_it = found.iter().filter(|(_, own)| own.0.contains(fault));
+            let names: Vec<&str> = has_it.map(|(name, _)| *name).collect();
+            let only = match names.len() == found.len() {
+                true => String::new(),
+                false => format!(" (on {} only)", names.join(", ")),
+            };
+            all.push(&fault.file, fault.position, format!("{}{only}", fault.message));
+        }
+        all
+    }
+
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

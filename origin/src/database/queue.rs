@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,10 @@ pub(crate) struct Queue {
     line: Mutex<VecDeque<Waiter>>,
     /// Of those in line; the line itself also has those who left.
     waiting: AtomicUsize,
+    /// Requests that found no place in line.
+    full: AtomicU64,
+    /// Requests that no connection was free for in time.
+    too_long: AtomicU64,
     /// Since something came, went, or changed.
     news: Mutex<Stopwatch>,
 }
@@ -74,6 +78,8 @@ impl Queue {
             limit,
             line: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            full: AtomicU64::new(0),
+            too_long: AtomicU64::new(0),
             news: Mutex::new(Stopwatch::start()),
         })
     }
@@ -91,6 +97,7 @@ impl Queue {
         let receiver = {
             let mut line = self.line();
             if self.waiting() >= self.limit {
+                self.full.fetch_add(1, Ordering::Relaxed);
                 return Err(NotWoken::Full);
             }
             // Those who gave up are not counted, and have to go some time.
@@ -106,8 +113,16 @@ impl Queue {
             Ok(Ok(woken)) => Ok(woken),
             // The line is emptied only by waking.
             Ok(Err(_)) => Ok(Woken::LookAgain),
-            Err(_) => Err(NotWoken::TooLong),
+            Err(_) => {
+                self.too_long.fetch_add(1, Ordering::Relaxed);
+                Err(NotWoken::TooLong)
+            }
         }
+    }
+
+    /// How many were refused: because the line was full, and because it took too long.
+    pub(crate) fn refused(&self) -> [u64; 2] {
+        [&self.full, &self.too_long].map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Whether connections came or went, or servers changed their roles, not longer ago than this.

@@ -21,3 +21,6 @@ mod write_faults;
 mod writes;
 mod monitoring;
 mod doctor;
+mod tls;
+mod pooler;
+mod limits;
