@@ -73,7 +73,8 @@ const SETTINGS: [(&str, &str); 23] = [
 ];
 
 /// Which statements are slow: where the server's programs come with it, and it was loaded.
-const STATISTICS: &str = "DO $$ BEGIN
+/// There is no replica yet that a commit could wait for.
+const STATISTICS: &str = "SET synchronous_commit = local; DO $$ BEGIN
     IF current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%'
        AND EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements') THEN
         CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
