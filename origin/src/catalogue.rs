@@ -79,7 +79,6 @@
 //! Does not know servers: `catalogue/prepare.rs` holds what Postgres says about a statement against its header.
 //! Read next: `catalogue/header.rs`, `catalogue/assemble.rs`, then `catalogue/sql.rs`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +89,7 @@ use hyper::header::HeaderValue;
 use crate::faults::{Faults, Position};
 use crate::params::Given;
 
+mod folder;
 mod header;
 mod assemble;
 pub(crate) mod sql;
@@ -141,8 +141,6 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "users_search.sql"
 ];
 
-/// No statement that a person writes comes near this.
-const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// Each is prepared on every connection.
 const MAX_ENDPOINTS: usize = 1024;
 
@@ -324,24 +322,7 @@ impl Catalogue {
     /// # Errors
     /// All faults of all files; a folder or file that cannot be read is one.
     pub(crate) fn load(directory: &Path) -> Result<Self, Faults> {
-        let unreadable = |e: std::io::Error| {
-            Faults::of_file(directory, format!("cannot read the folder of query files: {e}"))
-        };
-        let mut faults = Faults::default();
-        let mut files = Vec::new();
-        for entry in fs::read_dir(directory).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_none_or(|extension| extension != "sql") {
-                continue;
-            }
-            match read(&path) {
-                Ok(text) => files.push((path, text)),
-                Err(message) => faults.push(&path, None, message),
-            }
-        }
-        if files.is_empty() && faults.is_empty() {
-            return Err(Faults::of_file(directory, "has no query file: each endpoint is one file NAME.sql"));
-        }
+        let (files, mut faults) = folder::read(directory)?;
         match Self::parse(files) {
             Ok(catalogue) => faults.or(catalogue),
             Err(others) => {
@@ -371,6 +352,7 @@ impl Catalogue {
                         let other = endpoints.get(other).map(|other| other.source.path.display().to_string());
                         let message = format!("answers the same requests as {}", other.unwrap_or_default());
                         faults.push(&endpoint.source.path, Some(endpoint.route.position), message);
+                        endpoint.source.quote(&mut faults);
                     }
                     endpoints.push(Arc::new(endpoint));
                 }
@@ -378,6 +360,13 @@ impl Catalogue {
             }
         }
         faults.or(Self { endpoints, router })
+    }
+}
+
+impl Source {
+    /// Shows the lines that faults of this file are about.
+    pub(crate) fn quote(&self, faults: &mut Faults) {
+        faults.quote(&self.path, &self.text);
     }
 }
 
@@ -426,12 +415,4 @@ impl Endpoint {
             .collect();
         if names.is_empty() { String::new() } else { format!(" with {}", names.join(", ")) }
     }
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    let bytes = fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(format!("has {bytes} bytes; a query file has at most {MAX_FILE_BYTES}"));
-    }
-    fs::read_to_string(path).map_err(|e| format!("cannot be read: {e}"))
 }

@@ -6,6 +6,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// Characters of a line that are shown, and how many of them can be in front of the place.
+const SHOWN: usize = 160;
+const SHOWN_BEFORE: usize = 120;
+
 /// A place in a text, both counted from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
@@ -20,6 +24,8 @@ pub(crate) struct Fault {
     /// `None` where no place in the file is to blame, as for a file that cannot be read.
     pub(crate) position: Option<Position>,
     pub(crate) message: String,
+    /// The line of the file, to be shown with the place marked. `None` where it was not at hand.
+    pub(crate) line: Option<String>,
 }
 
 /// All faults that were found, in the order of files and lines. Never empty when returned as an error.
@@ -35,6 +41,12 @@ impl Position {
         let last_line = before.rsplit('\n').next().unwrap_or_default();
         Self { line, column: last_line.chars().count() + 1 }
     }
+
+    /// The place of the nth character, counted from 1 as Postgres does.
+    pub(crate) fn of_character(text: &str, nth: u32) -> Self {
+        let nth = usize::try_from(nth).unwrap_or(usize::MAX).saturating_sub(1);
+        Self::of(text, text.char_indices().nth(nth).map_or(text.len(), |(offset, _)| offset))
+    }
 }
 
 impl Faults {
@@ -46,9 +58,15 @@ impl Faults {
     }
 
     pub(crate) fn push(&mut self, file: &Path, position: Option<Position>, message: impl Into<String>) {
-        let fault = Fault { file: file.to_owned(), position, message: message.into() };
+        self.add(Fault { file: file.to_owned(), position, message: message.into(), line: None });
+    }
+
+    fn add(&mut self, fault: Fault) {
         // Several connections and several variants of one statement find the same fault.
-        if !self.0.contains(&fault) {
+        let is_same = |known: &Fault| {
+            (&known.file, known.position, &known.message) == (&fault.file, fault.position, &fault.message)
+        };
+        if !self.0.iter().any(is_same) {
             self.0.push(fault);
             self.0.sort();
         }
@@ -56,7 +74,15 @@ impl Faults {
 
     pub(crate) fn extend(&mut self, others: Self) {
         for fault in others.0 {
-            self.push(&fault.file, fault.position, fault.message);
+            self.add(fault);
+        }
+    }
+
+    /// With the lines that the faults of a file are about.
+    pub(crate) fn quote(&mut self, file: &Path, text: &str) {
+        for fault in self.0.iter_mut().filter(|fault| fault.line.is_none() && fault.file == file) {
+            let line = fault.position.and_then(|position| text.lines().nth(position.line - 1));
+            fault.line = line.map(str::to_owned);
         }
     }
 
@@ -91,19 +117,35 @@ impl Faults {
 }
 
 impl fmt::Display for Faults {
-    /// One line for each fault, as compilers write them, so that editors find the place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{}", fault.file.display())?;
-            if let Some(Position { line, column }) = fault.position {
-                write!(f, ":{line}:{column}")?;
-            }
-            write!(f, ": {}", fault.message)?;
+            write!(f, "{fault}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Fault {
+    /// As compilers write them, so that editors find the place; under it the line, if it is known, and a caret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        let Some(Position { line, column }) = self.position else {
+            return write!(f, ": {}", self.message);
+        };
+        write!(f, ":{line}:{column}: {}", self.message)?;
+        let Some(text) = &self.line else { return Ok(()) };
+        let characters: Vec<char> = text.chars().collect();
+        // Of a long line what is around the place.
+        let start = if column > SHOWN_BEFORE { column - 1 - SHOWN_BEFORE / 2 } else { 0 };
+        let shown = characters.iter().skip(start).take(SHOWN);
+        // A control character would move the caret, or the terminal's cursor.
+        let plain = |c: &char| if c.is_control() { ' ' } else { *c };
+        let shown: String = shown.map(plain).collect();
+        let blanks = column.saturating_sub(1 + start);
+        write!(f, "\n    {}\n    {:blanks$}^", shown.trim_end(), "")
     }
 }
 

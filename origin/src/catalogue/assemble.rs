@@ -23,7 +23,10 @@ pub(super) fn endpoint(source: &Source) -> Result<Endpoint, Faults> {
     let endpoint = reader.assemble(header, sql_start);
     match endpoint {
         Some(endpoint) if reader.faults.is_empty() => Ok(endpoint),
-        Some(_) | None => Err(reader.faults),
+        Some(_) | None => {
+            source.quote(&mut reader.faults);
+            Err(reader.faults)
+        }
     }
 }
 

@@ -155,21 +155,60 @@ pub(crate) async fn variant(
 }
 
 /// The server's own words, at the place in the file that it means. `None` if it is not about the statement.
-fn refused(endpoint: &Endpoint, variant: &Variant, error: &tokio_postgres::Error) -> Option<Faults> {
+pub(crate) fn refused(
+    endpoint: &Endpoint,
+    variant: &Variant,
+    error: &tokio_postgres::Error,
+) -> Option<Faults> {
     let refusal = error.as_db_error().filter(|refusal| is_fault_of_statement(refusal.code()))?;
-    let position = match refusal.position() {
-        Some(ErrorPosition::Original(nth)) => Some(variant.position(&endpoint.source.text, *nth)),
-        Some(ErrorPosition::Internal { .. }) | None => None,
+    let text = &endpoint.source.text;
+    let message = refusal.message();
+    let (position, place) = match refusal.position() {
+        Some(ErrorPosition::Original(nth)) => (Some(variant.position(text, *nth)), String::new()),
+        // In the body of a function that the statement calls.
+        Some(ErrorPosition::Internal { position, query }) => {
+            let Position { line, column } = Position::of_character(query, *position);
+            let what = refusal.where_().unwrap_or("a function that the statement calls");
+            (None, format!(" (line {line}, column {column} of: {what})"))
+        }
+        // What is said of a parameter has no place, but the parameter has one.
+        None => (numbers(message).find_map(|(_, number)| variant.place_of(text, number)), String::new()),
     };
     let hint = refusal.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     let advice = match *refusal.code() {
         SqlState::UNDEFINED_TABLE => "; `larder-origin migrate` makes the tables of the catalogue that ships",
+        SqlState::INDETERMINATE_DATATYPE => "; say which, as in `:name::text`",
         _ => "",
     };
-    let message = format!("{}{hint} [SQLSTATE {}]{advice}", refusal.message(), refusal.code().code());
+    let message = with_names(variant, text, message);
+    let message = format!("{message}{place}{hint} [SQLSTATE {}]{advice}", refusal.code().code());
     let mut faults = Faults::default();
-    faults.push(&endpoint.source.path, position, message);
+    faults.push(&endpoint.source.path, Some(position.unwrap_or_else(|| variant.position(text, 1))), message);
+    endpoint.source.quote(&mut faults);
     Some(faults)
+}
+
+/// Each `$n` in a message of the server, and where it is.
+fn numbers(message: &str) -> impl Iterator<Item = (usize, usize)> {
+    message.match_indices('$').filter_map(|(at, _)| {
+        let digits = message.get(at + 1..)?;
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        Some((at, digits.get(..end)?.parse().ok()?))
+    })
+}
+
+/// `:name` for `$1`, which the file does not have.
+fn with_names(variant: &Variant, file_text: &str, message: &str) -> String {
+    let mut text = String::new();
+    let mut copied = 0;
+    for (at, number) in numbers(message) {
+        let Some(name) = variant.name_of(file_text, number) else { continue };
+        text.push_str(message.get(copied..at).unwrap_or_default());
+        text.push_str(name);
+        copied = at + 1 + number.to_string().len();
+    }
+    text.push_str(message.get(copied..).unwrap_or_default());
+    text
 }
 
 fn layout(
@@ -196,6 +235,7 @@ fn layout(
     if matches!(endpoint.rows, Rows::Cursor { .. }) && endpoint.cursor_columns.is_empty() {
         reader.fault("`rows: cursor` needs `:after_COLUMN` for each column of its order");
     }
+    endpoint.source.quote(&mut reader.faults);
     match body {
         Some(body) => reader.faults.or(Layout { body, cursor, cursor_types, total, version }),
         None => Err(reader.faults),

@@ -275,13 +275,40 @@ impl Variant {
         self.sql.push_str(text.get(start..end).unwrap_or_default());
     }
 
+    /// Where in the file, as an offset, something of the statement comes from.
+    fn origin(&self, offset: usize) -> usize {
+        let origin = self.origins.iter().rev().find(|(start, _)| *start <= offset);
+        origin.map_or(0, |(start, in_file)| in_file + offset - start)
+    }
+
+    /// Where in the file `$number` has its name for the first time.
+    fn reference(&self, number: usize) -> Option<usize> {
+        let text = format!("${number}");
+        let is_whole = |at: usize| !self.sql.as_bytes().get(at + text.len()).is_some_and(u8::is_ascii_digit);
+        // Only what takes the place of a `:name` begins a piece: `$1` in a string does not.
+        let begins = |at: usize| self.origins.iter().any(|(start, _)| *start == at);
+        let (at, _) = self.sql.match_indices(&text).find(|(at, _)| is_whole(*at) && begins(*at))?;
+        Some(self.origin(at))
+    }
+
+    /// The place of `$number` in the file.
+    pub(super) fn place_of(&self, file_text: &str, number: usize) -> Option<Position> {
+        self.reference(number).map(|offset| Position::of(file_text, offset))
+    }
+
+    /// What the file calls `$number`: `:name`.
+    pub(super) fn name_of<'t>(&self, file_text: &'t str, number: usize) -> Option<&'t str> {
+        let rest = file_text.get(self.reference(number)?..)?;
+        let end =
+            rest.bytes().skip(1).position(|byte| !is_word(byte)).map_or(rest.len(), |length| length + 1);
+        rest.get(..end).filter(|name| name.starts_with(':'))
+    }
+
     /// The place in the file of the nth character (from 1) of the statement, as Postgres counts.
     pub(crate) fn position(&self, file_text: &str, nth_character: u32) -> Position {
         let nth = usize::try_from(nth_character).unwrap_or(usize::MAX).saturating_sub(1);
         let offset = self.sql.char_indices().nth(nth).map_or(self.sql.len(), |(offset, _)| offset);
-        let origin = self.origins.iter().rev().find(|(start, _)| *start <= offset);
-        let in_file = origin.map_or(0, |(start, in_file)| in_file + offset - start);
-        Position::of(file_text, in_file.min(file_text.len()))
+        Position::of(file_text, self.origin(offset).min(file_text.len()))
     }
 }
 

@@ -52,7 +52,13 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
     );
     let said = Database::seeded().run(&["check", "-c", config.to_str().unwrap()]);
     said.expect_code(64);
-    let faults: Vec<&str> = said.err.trim_start_matches("larder-origin: ").lines().collect();
+    // Between them the lines that they are about.
+    let faults: Vec<&str> = said
+        .err
+        .trim_start_matches("larder-origin: ")
+        .lines()
+        .filter(|line| !line.starts_with("    "))
+        .collect();
     let expected = [
         "columns.sql:1:11: column `body` is jsonb; make it json, for example with `::json`",
         "columns.sql:1:11: column `id` is neither `body` nor the value of a tag or the cursor",
@@ -80,6 +86,25 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
         let fault = fault.strip_prefix(&folder_text).and_then(|rest| rest.strip_prefix('/')).unwrap();
         assert!(fault.starts_with(expected), "{fault}\nis not\n{expected}");
     }
+}
+
+#[test]
+fn what_postgres_refuses_is_shown_where_the_file_says_it() {
+    let folder = Folder::new();
+    let statement = "-- route: GET /shifted/{public_id}\n-- param public_id: path text\n-- param kind: query text\n-- rows: many\n\n\
+                     SELECT '{}'::json AS body FROM users u\nWHERE u.handle <> 'é :no'\n\
+                     AND u.name = :kind -- when kind\n  AND u.public_id = :public_id AND u.nmae = :public_id";
+    let untyped = "-- route: GET /untyped\n-- param any: query text\n-- rows: many\n\n\
+                   SELECT '{}'::json AS body WHERE\n:any IS NULL";
+    let config = folder.config("", &[("shifted.sql", statement), ("untyped.sql", untyped)]);
+    let said = Database::seeded().run(&["check", "-c", config.to_str().unwrap()]);
+    said.expect_code(64);
+    let shifted = "shifted.sql:9:36: column u.nmae does not exist (Perhaps you meant to reference the column \"u.name\".) \
+                   [SQLSTATE 42703]\n      AND u.public_id = :public_id AND u.nmae = :public_id\n                                       ^\n";
+    assert!(said.err.contains(shifted), "{}", said.err);
+    let untyped = "untyped.sql:6:1: could not determine data type of parameter :any [SQLSTATE 42P18]; say which, as in \
+                   `:name::text`\n    :any IS NULL\n    ^";
+    assert!(said.err.contains(untyped), "{}", said.err);
 }
 
 #[test]
