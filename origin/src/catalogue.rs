@@ -1,80 +1,8 @@
 //! Which endpoints there are: query files read into plain data. One SQL file is one endpoint.
 //!
-//! # A query file
-//! ```sql
-//! -- route: GET /resources
-//! -- summary: What everyone may see, newest first, in pages
-//! -- param limit: query int8 1..100 = 20
-//! -- param type: query text
-//! -- rows: cursor
-//! -- read: replica; max_lag: 5s
-//! -- tags: resources resource:{id}
-//! -- cache: max-age=5, s-maxage=60
-//! -- index: resource_page resource_page_by_type
-//!
-//! SELECT json_build_object('publicId', r.public_id) AS body, r.created_at, r.id
-//! FROM resources r
-//! WHERE NOT r.is_deleted
-//!   AND r.resource_type = :type                               -- when type
-//!   AND (r.created_at, r.id) < (:after_created_at, :after_id) -- when cursor
-//! ORDER BY r.created_at DESC, r.id DESC
-//! LIMIT :limit
-//! ```
-//! **Header.** The comment lines at the top, up to the first line that is none; each is `-- key: value`.
-//! - `route` (required): `GET`, `POST`, `PUT`, `PATCH` or `DELETE` and a path; `{name}` takes one segment. GET also answers HEAD.
-//! - `summary`: one line for people.
-//! - `param NAME: SOURCE TYPE [LOW..HIGH] [{A,B}] [required | = DEFAULT]`, one line each. The type is checked against the one
-//!   Postgres infers. LOW..HIGH bounds whole numbers, the characters of a text, the elements of an array; `{A,B}` are the only
-//!   values there are. Absent without default: NULL.
-//!   - `path TYPE`: a variable of the route; always there.
-//!   - `query TYPE`: of the query. `query TYPE[]`: separated by commas or repeated, bound as an array.
-//!   - `body TYPE`: a member of the JSON object that is the body, in camelCase for a NAME in snake_case; not for GET. The type
-//!     `json` takes any value. `:has_NAME` (bool) tells JSON's null from absence.
-//!   - `body rows`: the body is an array of LOW..HIGH (1..5000) objects and bound as a whole, for `json_to_recordset(:NAME)`.
-//! - `rows` (required): `one` (404 if there is none), `many` (a JSON array), `cursor` and `page` (see below), `exec` (none: 204).
-//! - `read`: `replica` (default) or `primary`. `replica; max_lag: 5s` (or in bytes, `16MiB`) prefers any other server to a replica
-//!   further behind. Writes run on the primary, whatever this says.
-//! - `lane`: `fast` (default) shares its connections; `slow` has its own, and `rows: many` is streamed there.
-//! - `body`: `json` (default): column `body` is the JSON of one row, of type `json` or `text`, and goes to the client as it is.
-//!   `columns`: every column is a member, `public_id` as `publicId`, written by the worker, which is faster for lists. Columns
-//!   `"creator.name"`, `"creator.handle"` make an object `creator`, null where all of them are.
-//! - `fields`: `all` (default for reads) lets `?fields=a,b` select members of rows; `none` does not.
-//! - `total` (for `rows: page`): `exact MAX` or `estimate`, what column `_total` is.
-//! - `row NAME: TYPE [LOW..HIGH] [required]`, one line each: a member of each row of `body rows`, in camelCase. With such lines
-//!   rows are checked before the database sees them, and unknown members are refused.
-//! - `if_match: COLUMN [required]`: the row's version, which its ETag begins with; a whole number. In a write the lines
-//!   `-- when if_match` are there if the request has an `If-Match`, and `:if_match` is the version that it names. `required`
-//!   refuses requests without.
-//! - `idempotency`: `none` (default), `optional` or `required`: whether a write takes an `Idempotency-Key`.
-//! - `location: /things/{public_id}`: of what a POST made, from parameters and columns.
-//! - `tags`: separated by spaces; `{name}` stands for a parameter or a column. Each row adds its own; a tag one of whose
-//!   values is absent or NULL is left out.
-//! - `cache`: the `Cache-Control` of a 200. Without it: `no-store`.
-//! - `index`: names of indexes, separated by blanks; each must be used by the plan of at least one of the file's statements.
-//! - `tables`: names of tables that tags need not cover, separated by blanks.
-//!
-//! **Parameters** are written `:name` and become `$n`: never spliced, and never looked for in strings, quoted names,
-//! dollar quotes and comments (`catalogue/sql.rs`). An array slice needs a blank before its colon: `a[1 : n]`.
-//!
-//! **Columns** for tags, the cursor, the version and the location are found by their name, with or without a `_` in front: `{id}`
-//! is column `id` or `_id`. With `body: columns` those with `_` are not part of the answer. One that serves nothing is a fault.
-//!
-//! **Optional lines.** A line that ends in `-- when NAME` is part of the statement only if the parameter NAME is given, one that
-//! ends in `-- unless NAME` only if it is not. NAME can also be `cursor` (on pages after one), `before` (on pages before one) and
-//! `if_match`. Each combination is a statement of its own with a plan of its own: `:type IS NULL OR ...` would be one
-//! statement that no index serves.
-//!
-//! **Cursor pages** need `limit` (with a range and a default) and a `-- when cursor` line. `:after_COLUMN` is the value of
-//! COLUMN in the last row of the page before. `:limit` is bound as one more than was asked for: the row too many says that
-//! there is a next page. Plans are made before `:limit` is known, for a tenth of all rows. `:max_limit` stands for the end of
-//! its range (and one more) as a constant: `LIMIT :max_limit` in a subquery has a plan made for few rows. Lines with
-//! `-- when before` and `:before_COLUMN`, and an order turned round, make pages in the other direction; their rows are turned
-//! round again. Answers: `items`, `nextCursor`, `hasNextPage`, and `previousCursor`, `hasPreviousPage` where there are such lines.
-//!
-//! **Offset pages** (`rows: page`) need `limit` and `page`, both with a range and a default, and use `:limit` (one more, too) and
-//! `:offset`; `:max_limit` is the last row of the deepest page. Column `_total` is the number of all rows. A page without rows must still give one, with NULLs and `_total`:
-//! `FROM (SELECT count(*) ...) t LEFT JOIN (...) p ON true`. With `total: exact MAX`, `:max_total` is a constant, one more than
-//! MAX, to count no further. Answers: `items`, `page`, `limit`, `total`, `totalPages`, `totalIsExact`, `hasNextPage`.
+//! What a query file looks like, all of its keys and how it is read is in `docs/queries.md`, which is held against this parser by
+//! `catalogue/tests.rs` and against real Postgres by `tests/it/queries_doc.rs`. In short: comment lines `-- key: value` at the
+//! top, then one statement in which `:name` is a parameter, and lines that end in `-- when NAME` are optional.
 //!
 //! Does not know servers: `catalogue/prepare.rs` holds what Postgres says about a statement against its header.
 //! Read next: `catalogue/header.rs`, `catalogue/assemble.rs`, then `catalogue/sql.rs`.
@@ -173,9 +101,6 @@ pub(crate) struct Endpoint {
     pub(crate) row_members: Vec<Param>,
     pub(crate) idempotency: Idempotency,
     pub(crate) location: Option<TagTemplate>,
-    /// Tables that no tag needs to cover.
-    #[allow(dead_code, reason = "for the check of tags")]
-    pub(crate) tables: Vec<(String, Position)>,
     pub(crate) tags: Vec<TagTemplate>,
     pub(crate) cache: HeaderValue,
     pub(crate) indexes: Vec<(String, Position)>,

@@ -2,7 +2,7 @@
 //! query files, 1 for what failed for another reason; `doctor` has codes of its own.
 //!
 //! The way of a request: `listen.rs`, `serve.rs`, `params.rs`, `database.rs`, `answer.rs`. What it is answered with:
-//! `catalogue.rs`, which also says what a query file looks like. Commands beside `serve`: `check.rs`, `doctor.rs`, `migrate.rs`,
+//! `catalogue.rs`, from query files (`docs/queries.md`). Commands beside `serve`: `check.rs`, `doctor.rs`, `migrate.rs`,
 //! `seed.rs`.
 
 use std::io::IsTerminal as _;

@@ -152,7 +152,6 @@ impl Reader<'_> {
             row_members: header.row_members,
             idempotency: header.idempotency.unwrap_or_default(),
             location: header.location,
-            tables: header.tables,
             tags: header.tags,
             cache: header.cache.unwrap_or(NOT_STORED),
             indexes: header.indexes,

@@ -17,14 +17,14 @@ const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// The folder cannot be read, or there is no query file in it.
 pub(super) fn read(directory: &Path) -> Result<(Vec<(PathBuf, String)>, Faults), Faults> {
     let unreadable = |e: std::io::Error| {
-        let why = match e.kind() {
-            ErrorKind::NotFound => {
-                "there is no such folder of query files; `[queries] directory` says where \
-                                    they are, and without it the catalogue that ships is served"
-                    .to_owned()
-            }
-            ErrorKind::NotADirectory => "is a file; `[queries] directory` is the folder it is in".to_owned(),
-            _ => format!("cannot read the folder of query files: {e}"),
+        let why = if e.kind() == ErrorKind::NotFound {
+            "there is no such folder of query files; `[queries] directory` says where they are, and without it \
+             the catalogue that ships is served"
+                .to_owned()
+        } else if e.kind() == ErrorKind::NotADirectory {
+            "is a file; `[queries] directory` is the folder it is in".to_owned()
+        } else {
+            format!("cannot read the folder of query files: {e}")
         };
         Faults::of_file(directory, why)
     };
@@ -55,10 +55,10 @@ fn file(path: &Path) -> Result<String, NotRead> {
     let unreadable = |e: std::io::Error| (None, format!("cannot be read: {e}"));
     let about = fs::metadata(path).map_err(|e| {
         let is_link = fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
-        let why = match e.kind() {
-            ErrorKind::NotFound if is_link => "is a link to a file that is not there".to_owned(),
-            _ if is_link => format!("is a link that leads to no file: {e}"),
-            _ => format!("cannot be read: {e}"),
+        let why = match (is_link, e.kind() == ErrorKind::NotFound) {
+            (true, true) => "is a link to a file that is not there".to_owned(),
+            (true, false) => format!("is a link that leads to no file: {e}"),
+            (false, _) => format!("cannot be read: {e}"),
         };
         (None, why)
     })?;

@@ -11,7 +11,7 @@ use crate::faults::{Faults, Position, suggestion};
 
 mod param;
 
-const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 16] = [
     "route",
     "summary",
     "param",
@@ -28,7 +28,6 @@ const KEYS: [&str; 17] = [
     "tags",
     "cache",
     "index",
-    "tables",
 ];
 pub(super) const ROWS: [&str; 5] = ["one", "many", "cursor", "page", "exec"];
 /// Who counts further may as well count all.
@@ -55,7 +54,6 @@ pub(super) struct Header {
     pub(super) tags: Vec<TagTemplate>,
     pub(super) cache: Option<HeaderValue>,
     pub(super) indexes: Vec<(String, Position)>,
-    pub(super) tables: Vec<(String, Position)>,
 }
 
 /// A piece of the file that knows where it is.
@@ -181,7 +179,6 @@ impl<'s> Reader<'s> {
                 Ok(cache) => header.cache = Some(cache),
                 Err(_) => self.fault(value.offset, "not a value of Cache-Control: it has control characters"),
             },
-            "tables" => header.tables = self.names(value),
             _ => header.indexes = self.names(value),
         }
     }

@@ -72,3 +72,29 @@ fn two_files_for_the_same_requests_are_refused() {
         "b.sql:1:11: answers the same requests as a.sql\n    -- route: GET /things/{key}\n              ^"
     );
 }
+
+const DOC: &str = include_str!("../../../docs/queries.md");
+
+#[test]
+fn each_key_is_described_and_what_is_described_is_a_key() {
+    let headings = DOC.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+    let mut described: Vec<&str> = headings.collect();
+    described.sort_unstable();
+    let mut known = header::KEYS.to_vec();
+    known.sort_unstable();
+    assert_eq!(described, known);
+}
+
+#[test]
+fn the_files_of_the_description_are_good() {
+    let mut files = Vec::new();
+    for block in DOC.split("```sql queries/").skip(1) {
+        let (name, rest) = block.split_once('\n').unwrap();
+        files.push((name, rest.split_once("\n```").unwrap().0));
+    }
+    assert_eq!(parse(&files).unwrap().endpoints.len(), 6);
+    let all: String = files.iter().map(|(_, text)| *text).collect();
+    for key in ["param", "row", "rows", "total", "if_match", "idempotency", "location", "tags", "index"] {
+        assert!(all.contains(&format!("-- {key}")), "no example of {key}");
+    }
+}
