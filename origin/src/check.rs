@@ -13,7 +13,7 @@ use crate::Exit;
 use crate::catalogue::Catalogue;
 use crate::catalogue::prepare::{self, NotPrepared};
 use crate::config::{Config, Purpose, ServerUrl};
-use crate::database::Target;
+use crate::database::{Target, not_connected};
 use crate::error::chain;
 use crate::faults::Faults;
 use crate::plan::{Sizes, judge};
@@ -42,7 +42,7 @@ pub(crate) async fn run(config: &Config, catalogue: &Catalogue) -> Result<(), Ex
                 statements.extend(plans);
                 found.push((&**name, statements));
             }
-            Err(e) => unreachable.push(format!("{name} ({url}): {}", chain(&e))),
+            Err(e) => unreachable.push(format!("{name} ({url}): {}", not_connected(&e))),
         }
     }
     let mut exit = match Faults::of_servers(&found).or(()) {

@@ -306,7 +306,7 @@ pub(crate) async fn connect(config: &Config) -> Result<(Client, ServerUrl), Exit
             Ok((_, None)) => {
                 others.push(format!("{url} is a replica, which takes no writes; name its primary"))
             }
-            Err(e) => others.push(format!("cannot connect to {url}: {}", chain(&e))),
+            Err(e) => others.push(format!("cannot connect to {url}: {}", database::not_connected(&e))),
         }
     }
     // As for requests: of two primaries the one on the higher timeline is.

@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 use super::fleet::{Change, Fleet, Role, Seen};
 use super::watch::look;
 use crate::config::{DatabaseConfig, Driver, PLAN_CACHE_MODE, Purpose, ServerUrl};
+use crate::error::chain;
 
 /// Shared by everything that connects to a server.
 #[derive(Debug)]
@@ -43,6 +44,17 @@ fn is_refused_setting(error: &tokio_postgres::Error) -> bool {
             && refusal.message().contains("unsupported startup parameter")
     };
     error.as_db_error().is_some_and(is_it)
+}
+
+/// For commands whose settings have to last: why a server could not be asked, and what to do where a pooler is in the way.
+pub(crate) fn not_connected(error: &tokio_postgres::Error) -> String {
+    let advice = match is_refused_setting(error) {
+        true => {
+            "; this is a pooler, which has no sessions of ours to set up: give the URL of the server itself"
+        }
+        false => "",
+    };
+    format!("{}{advice}", chain(error))
 }
 
 impl Target {

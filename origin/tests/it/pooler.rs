@@ -216,6 +216,12 @@ fn statements_have_their_time_through_a_pooler_too() {
     }
     // Its sessions are as good as before.
     assert_eq!(Client::connect(serving.address).unwrap().get("/settings", &[]).unwrap().status, 200);
+    // What needs sessions of its own says so.
+    for command in [&["check"] as &[_], &["migrate"], &["seed", "--resources", "10"]] {
+        let said = pooled.through.run(command);
+        said.expect_code(1);
+        assert!(said.err.contains("give the URL of the server itself"), "{command:?}: {}", said.err);
+    }
     // As it was told, nothing had to be found out.
     assert!(!serving.process.log().contains("taken for a pooler"), "{}", serving.process.log());
 }
