@@ -97,7 +97,7 @@ impl Faults {
                 true => String::new(),
                 false => format!(" (on {} only)", names.join(", ")),
             };
-            all.push(&fault.file, fault.position, format!("{}{only}", fault.message));
+            all.add(Fault { message: format!("{}{only}", fault.message), ..fault.clone() });
         }
         all
     }

@@ -12,6 +12,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use crate::catalogue::{Endpoint, Rows, Source, Variant};
 use crate::faults::{Faults, Position, suggestion};
 
+mod volatile;
+
 /// A table with fewer rows is read as a whole in a few milliseconds, and often best so.
 const BIG_ROWS: f64 = 10_000.0;
 
@@ -34,6 +36,8 @@ pub(crate) struct Plan {
     sorted_rows: f64,
     /// Rows that it expects as the answer.
     rows: f64,
+    /// Whether it changes or locks rows.
+    is_writing: bool,
 }
 
 /// A table that is read as a whole, and which of its rows are kept.
@@ -118,8 +122,16 @@ pub(crate) async fn judge(
                 message,
             );
         }
+        if plan.is_writing && endpoint.is_read() {
+            let message = format!(
+                "the plan{} changes or locks rows, and GET only reads; give the route another method",
+                endpoint.describe_mask(mask)
+            );
+            faults.push(path, Some(endpoint.route.position), message);
+        }
         used.extend(plan.indexes);
     }
+    volatile::judge(client, endpoint, &mut faults).await?;
 
     let (missing, unused): (Vec<_>, Vec<_>) = (endpoint.indexes.iter())
         .filter(|(index, _)| !used.contains(index))
@@ -129,6 +141,7 @@ pub(crate) async fn judge(
         faults.push(path, Some(*position), format!("the database has no index `{index}`{suggestion}"));
     }
     if unused.is_empty() {
+        endpoint.source.quote(&mut faults);
         return Ok(faults);
     }
     // What is small is best read as a whole. There it only counts whether the index could serve.
@@ -152,6 +165,7 @@ pub(crate) async fn judge(
             faults.push(path, Some(*position), message);
         }
     }
+    endpoint.source.quote(&mut faults);
     Ok(faults)
 }
 
@@ -163,10 +177,19 @@ fn listed(names: &[String]) -> String {
 }
 
 pub(crate) async fn read(client: &Client, variant: &Variant) -> Result<Plan, tokio_postgres::Error> {
+    let top = &explain(client, variant, "").await?[0]["Plan"];
+    let mut plan = Plan { rows: top["Plan Rows"].as_f64().unwrap_or(0.0), ..Plan::default() };
+    plan.add(top);
+    Ok(plan)
+}
+
+/// Nothing is executed. A server that says something else is no server of ours: its plan is one that uses nothing.
+async fn explain(client: &Client, variant: &Variant, options: &str) -> Result<Value, tokio_postgres::Error> {
     client.batch_execute(&format!("PREPARE larder_plan AS {}", variant.sql)).await?;
     let nulls = vec!["NULL"; variant.binds.len()].join(", ");
     let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
-    let shown = client.simple_query(&format!("EXPLAIN (FORMAT JSON) EXECUTE larder_plan{arguments}")).await;
+    let sql = format!("EXPLAIN ({options}FORMAT JSON) EXECUTE larder_plan{arguments}");
+    let shown = client.simple_query(&sql).await;
     client.batch_execute("DEALLOCATE larder_plan").await?;
     let text: String = (shown?.iter())
         .filter_map(|message| match message {
@@ -174,12 +197,7 @@ pub(crate) async fn read(client: &Client, variant: &Variant) -> Result<Plan, tok
             SimpleQueryMessage::CommandComplete(_) | SimpleQueryMessage::RowDescription(_) | _ => None,
         })
         .collect();
-    let mut plan = Plan::default();
-    // A server that says something else is no server of ours; an empty plan is then reported as one that uses nothing.
-    let top = &serde_json::from_str::<Value>(&text).unwrap_or_default()[0]["Plan"];
-    plan.rows = top["Plan Rows"].as_f64().unwrap_or(0.0);
-    plan.add(top);
-    Ok(plan)
+    Ok(serde_json::from_str(&text).unwrap_or_default())
 }
 
 impl Plan {
@@ -191,6 +209,7 @@ impl Plan {
             let filter = text("Filter");
             self.scanned.extend(text("Relation Name").map(|table| Scanned { table, filter }));
         }
+        self.is_writing |= matches!(kind, "ModifyTable" | "LockRows");
         if kind == "Sort" {
             self.sorted_rows = self.sorted_rows.max(node["Plan Rows"].as_f64().unwrap_or(0.0));
         }

@@ -108,6 +108,49 @@ fn what_postgres_refuses_is_shown_where_the_file_says_it() {
 }
 
 #[test]
+fn reads_that_write_and_stored_answers_that_would_differ_are_said_and_nothing_is_executed() {
+    let folder = Folder::new();
+    let head = |route: &str| format!("-- route: {route}\n-- rows: one\n-- cache: max-age=60\n\n");
+    let file = |route: &str, sql: &str| format!("{}{sql}", head(route));
+    let files = [
+        ("dice.sql", file("GET /dice", "SELECT json_build_object('n', random()) AS body")),
+        ("fresh.sql", "-- route: GET /fresh\n-- rows: one\n\nSELECT to_json(random()) AS body".to_owned()),
+        ("lock.sql", file("GET /lock", "SELECT to_json(n) AS body FROM things FOR UPDATE")),
+        ("own.sql", file("GET /own", "SELECT to_json(pick(n)) AS body\nFROM things")),
+        ("put.sql", file("GET /put", "INSERT INTO things VALUES (2) RETURNING to_json(n) AS body")),
+        ("view.sql", file("GET /view", "SELECT to_json(at) AS body FROM clock")),
+        ("time.sql", file("GET /time", "SELECT to_json(now()) AS body")),
+        ("write.sql", "-- route: POST /things\n-- rows: one\n\nINSERT INTO things VALUES (3) RETURNING to_json(n) AS body".to_owned()),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let config = folder.config("", &files);
+    let database = Database::empty();
+    database.sql("CREATE TABLE things (n int)");
+    database.sql("INSERT INTO things VALUES (1)");
+    database.sql("CREATE VIEW clock AS SELECT clock_timestamp() AS at");
+    database.sql("CREATE FUNCTION pick(n int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN n; END'");
+    crate::support::cluster().wait_for_replica().unwrap();
+    // On the replica alone, which nothing could change.
+    let mut command = database.command(&["check", "-c", config.to_str().unwrap()]);
+    let said =
+        crate::support::Said::of(command.env("DATABASE_URL", &database.replica).env_remove("REPLICA_URLS"));
+    let faults: Vec<&str> = said.expect_code(64).err.lines().filter(|line| line.contains(".sql:")).collect();
+    let expected = [
+        "dice.sql:5:31: `random` is volatile",
+        "lock.sql:1:11: the plan changes or locks rows, and GET only reads",
+        "own.sql:5:16: `pick` is volatile",
+        "put.sql:1:11: the plan changes or locks rows",
+        "view.sql:1:11: `clock_timestamp` is volatile",
+    ];
+    assert_eq!(faults.len(), expected.len(), "{}", said.err);
+    for (fault, expected) in faults.iter().zip(expected) {
+        assert!(fault.contains(expected), "{fault}\nis not\n{expected}");
+    }
+    database.run(&["check", "-c", config.to_str().unwrap()]).expect_code(64);
+    assert_eq!(database.value("SELECT count(*) FROM things"), "1");
+}
+
+#[test]
 fn a_page_planned_for_a_tenth_of_the_table_is_said() {
     let folder = Folder::new();
     // A tenth of this is more than any page.

@@ -1,0 +1,87 @@
+//! Volatile functions in answers that are stored: each call gives something else, and a stored answer repeats one of them.
+//!
+//! The names are those of the plan's expressions: views are resolved there and functions in SQL inlined. What a function of
+//! another language calls, and what stands in a VALUES list, is not seen.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use super::{explain, mention};
+use crate::catalogue::Endpoint;
+use crate::faults::Faults;
+
+pub(super) async fn judge(
+    client: &Client,
+    endpoint: &Endpoint,
+    faults: &mut Faults,
+) -> Result<(), tokio_postgres::Error> {
+    const SQL: &str = "SELECT DISTINCT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+                       WHERE p.provolatile = 'v' AND p.prokind IN ('f', 'w') AND (n.nspname || '.' || p.proname = ANY ($1) \
+                       OR pg_function_is_visible(p.oid) AND p.proname = ANY ($1))";
+    let is_stored = endpoint.cache.to_str().is_ok_and(|cache| !cache.contains("no-store"));
+    if !endpoint.is_read() || !is_stored {
+        return Ok(());
+    }
+    let mut names = BTreeSet::new();
+    for variant in &endpoint.variants {
+        called(&explain(client, variant, "VERBOSE, ").await?, &mut names);
+    }
+    let names: Vec<String> = names.into_iter().collect();
+    for row in client.query(SQL, &[&names]).await? {
+        let name: String = row.try_get(0)?;
+        let message = format!(
+            "`{name}` is volatile, and a stored answer repeats what it gave once; do without it, or without `cache`. A function \
+             of yours that only reads is declared STABLE"
+        );
+        let position = mention(&endpoint.source, &name).unwrap_or(endpoint.route.position);
+        faults.push(&endpoint.source.path, Some(position), message);
+    }
+    Ok(())
+}
+
+/// What is called in the expressions of a plan, as they are written: `name` or `schema.name`.
+fn called(plan: &Value, names: &mut BTreeSet<String>) {
+    match plan {
+        Value::String(text) => calls(text, names),
+        Value::Array(values) => values.iter().for_each(|value| called(value, names)),
+        Value::Object(members) => members.values().for_each(|value| called(value, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => (),
+    }
+}
+
+fn calls(expression: &str, names: &mut BTreeSet<String>) {
+    let mut name = String::new();
+    let mut quote = None;
+    for c in expression.chars() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (Some('"'), _) => name.push(c),
+            (Some(_), _) => (),
+            (None, '\'') => {
+                name.clear();
+                quote = Some(c);
+            }
+            (None, '"') => quote = Some(c),
+            (None, '(') => {
+                names.insert(std::mem::take(&mut name));
+            }
+            (None, _) if c.is_alphanumeric() || c == '_' || c == '.' => name.push(c),
+            (None, _) => name.clear(),
+        }
+    }
+    names.remove("");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_told_from_texts_and_columns() {
+        let mut names = BTreeSet::new();
+        calls("((a.b > now()) AND (c = 'random() it''s'::text)) OR shop.\"Pick\"(lower(x), (1))", &mut names);
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["lower", "now", "shop.Pick"]);
+    }
+}
