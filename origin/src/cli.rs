@@ -45,7 +45,7 @@ pub(crate) enum Command {
   larder-origin serve -c origin.toml
   larder-origin serve --listen 127.0.0.1:0         any free port; the log says which
 
-Health and metrics: /-/healthz, /-/readyz, /-/metrics. SIGTERM and Ctrl-C finish the requests that are running,
+Health and metrics: /-/healthz, /-/readyz, /-/metrics. The endpoints: /openapi.json, /-/docs. SIGTERM and Ctrl-C finish the requests that are running,
 then stop; a second one stops at once. A server that is down is tried again until it is back. RUST_LOG=debug says more.")]
     Serve(Serve),
     /// Prepare and plan every statement on every server, and say everything that is wrong
@@ -76,6 +76,13 @@ The same number and day give the same data, always. Public ids are res-1, usr-1,
 on; res-1, usr-1, team-1 and chat-1 are public, res-1 is of usr-1 in team-1, and usr-1 has unread messages in chat-1, the
 longest one.")]
     Seed(Seed),
+    /// Print the endpoints as an OpenAPI 3.1 document; no server is asked
+    #[command(after_help = "Examples:
+  larder-origin openapi > openapi.json
+  larder-origin openapi -c origin.toml | jq '.paths | keys'
+
+A running worker has the same at /openapi.json, and as a page to read at /-/docs.")]
+    Openapi(ConfigFile),
     /// Read the statistics of every server, and say what is slow, unused, missing or running out
     #[command(after_help = "Examples:
   larder-origin doctor

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::cursor::Key;
 use crate::database::{self, Database, Target};
 use crate::metrics::Metrics;
-use crate::serve::{Shared, Worker};
+use crate::serve::{Documents, Shared, Worker};
 use crate::status::Status;
 use crate::write::{self, Room};
 
@@ -57,6 +57,7 @@ pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Ru
     let targets = Target::all(&config.database);
     let shared = Arc::new(Shared {
         cursor_key,
+        documents: Documents::of(&catalogue),
         status: Status::new(&config.monitoring, &metrics, targets.len()),
         metrics,
         targets,

@@ -5,7 +5,7 @@
 //! `catalogue.rs`, from query files (`docs/queries.md`). Commands beside `serve`: `check.rs`, `doctor.rs`, `migrate.rs`,
 //! `seed.rs`.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ mod slow;
 mod status;
 mod alerts;
 mod monitor;
+mod openapi;
 mod clock;
 mod plan;
 mod check;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
             let catalogue = Arc::new(catalogue(&config)?);
             runtime()?.block_on(check::run(&config, &catalogue))
         }),
+        Command::Openapi(file) => describe(&file),
         Command::Doctor(wanted) => load(&wanted.file).and_then(|config| {
             let catalogue = catalogue(&config)?;
             runtime()?.block_on(doctor::run(&config, &catalogue, &wanted))
@@ -123,6 +125,23 @@ fn catalogue(config: &Config) -> Result<Catalogue, Exit> {
         Some(directory) => Catalogue::load(directory)?,
         None => Catalogue::shipped()?,
     })
+}
+
+fn describe(file: &ConfigFile) -> Result<(), Exit> {
+    let mut environment = Environment::of_process();
+    // No server is asked, so none has to be named.
+    environment.database_url.get_or_insert_with(|| "postgres://nobody@127.0.0.1/".to_owned());
+    let config = Config::load(file.config.as_deref(), &environment)?;
+    let document = openapi::document(&catalogue(&config)?);
+    print(&format!("{document:#}\n"))
+}
+
+/// The answer to a command. Whoever reads it may have enough before its end.
+fn print(text: &str) -> Result<(), Exit> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Exit::of(&e)),
+        _ => Ok(()),
+    }
 }
 
 fn runtime() -> Result<Runtime, Exit> {

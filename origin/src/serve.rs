@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Body;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tracing::{debug, error};
@@ -17,6 +17,7 @@ use crate::cursor::Key;
 use crate::database::{Attempts, Database, LaneKind, Target};
 use crate::error::{Error, chain};
 use crate::metrics::Metrics;
+use crate::openapi;
 use crate::params::{self, Given};
 use crate::status::Status;
 use crate::status::pool::Pool;
@@ -26,6 +27,7 @@ use crate::write::{self, Room};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) documents: Documents,
     pub(crate) cursor_key: Key,
     pub(crate) metrics: Metrics,
     pub(crate) status: Status,
@@ -55,6 +57,23 @@ impl Shared {
         format!("{:#}\n", self.status.json(&self.metrics, &self.pools()))
     }
 }
+
+/// What the catalogue says of itself, made once.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    openapi: Bytes,
+    page: Bytes,
+}
+
+impl Documents {
+    pub(crate) fn of(catalogue: &Catalogue) -> Self {
+        let document = openapi::document(catalogue);
+        Self { openapi: format!("{document:#}\n").into(), page: openapi::page(&document).into() }
+    }
+}
+
+/// The page has no script and loads nothing.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What one worker answers with.
 #[derive(Debug)]
@@ -160,18 +179,19 @@ impl Worker {
         }
     }
 
-    /// Health and metrics. Query files cannot have routes below `/-/`; the other names of these pages are theirs to take.
+    /// Health, metrics, and what the catalogue says of itself. Query files cannot have routes below `/-/`; the other names of these pages are theirs to take.
     fn own_page<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
         let path = request.uri().path();
         let is_free = || matches!(self.shared.catalogue.router.find(request.method(), path), Found::Nothing);
         let page = match path {
             "/metrics" if is_free() => "metrics",
             "/api/status" if is_free() => "status",
+            "/openapi.json" if is_free() => "openapi.json",
             _ => path.strip_prefix("/-/")?,
         };
         let databases = self.shared.databases.iter();
         let (status, text) = match page {
-            "healthz" => (StatusCode::OK, "ok\n".to_owned()),
+            "healthz" => (StatusCode::OK, Bytes::from_static(b"ok\n")),
             "readyz" => {
                 let is_ready = |database: &Arc<Database>| {
                     database.servers.iter().any(|server| {
@@ -179,26 +199,34 @@ impl Worker {
                     })
                 };
                 if databases.clone().all(|database| database.get().is_some_and(is_ready)) {
-                    (StatusCode::OK, "ready\n".to_owned())
+                    (StatusCode::OK, Bytes::from_static(b"ready\n"))
                 } else {
-                    (StatusCode::SERVICE_UNAVAILABLE, "no database server can be reached\n".to_owned())
+                    let why = b"no database server can be reached\n";
+                    (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(why))
                 }
             }
-            "metrics" => (StatusCode::OK, self.shared.metrics_page()),
-            "status" => (StatusCode::OK, self.shared.status_page()),
+            "metrics" => (StatusCode::OK, self.shared.metrics_page().into()),
+            "status" => (StatusCode::OK, self.shared.status_page().into()),
+            "openapi.json" => (StatusCode::OK, self.shared.documents.openapi.clone()),
+            "docs" => (StatusCode::OK, self.shared.documents.page.clone()),
             _ => return Some(Error::NoEndpoint.response()),
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Some(Error::Method { allow: "GET, HEAD".to_owned() }.response());
         }
-        let mut response = Response::new(Full::new(Bytes::from(text)));
+        let mut response = Response::new(Full::new(text));
         *response.status_mut() = status;
         let kind = match page {
-            "status" => "application/json",
+            "status" | "openapi.json" => "application/json",
+            "docs" => "text/html; charset=utf-8",
             _ => "text/plain; version=0.0.4; charset=utf-8",
         };
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if page == "docs" {
+            let policy = HeaderValue::from_static(PAGE_POLICY);
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        }
         Some(response)
     }
 }

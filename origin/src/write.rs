@@ -32,6 +32,7 @@ mod outcome;
 mod answer;
 
 pub(crate) use body::Room;
+pub(crate) use members::MAX_ROWS;
 
 use idempotency::{IDEMPOTENCY_KEY, Key};
 use precondition::IfMatch;

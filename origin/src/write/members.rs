@@ -14,7 +14,7 @@ use crate::params::{self, Given, camel_case};
 /// More than that is not read by the one who made the mistake.
 const MAX_FAULTS: usize = 20;
 /// Of a bulk endpoint, whatever its file says.
-const MAX_ROWS: usize = 5000;
+pub(crate) const MAX_ROWS: usize = 5000;
 
 /// Fills in what comes from the body. `of_rows` are the members of a row, if the body is rows and they were declared.
 ///

@@ -13,6 +13,7 @@ mod guide;
 mod reads;
 mod columns;
 mod bad_params;
+mod openapi;
 mod pages;
 mod streams;
 mod servers;
