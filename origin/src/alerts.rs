@@ -117,7 +117,7 @@ impl Kind {
         }
     }
 
-    fn limit(self, limits: &Limits) -> Option<f64> {
+    pub(crate) fn limit(self, limits: &Limits) -> Option<f64> {
         match self {
             Self::AverageQueryTime => limits.average_query_time,
             Self::P95QueryTime => limits.p95_query_time,
@@ -146,7 +146,7 @@ impl Kind {
     }
 
     /// Whether the limit is a least one.
-    fn is_floor(self) -> bool {
+    pub(crate) fn is_floor(self) -> bool {
         matches!(self, Self::CacheHitRate | Self::BlockHitRate | Self::IndexUsageRate)
     }
 

@@ -88,7 +88,6 @@ pub(crate) struct Answered {
 }
 
 /// The connections of one kind to one server.
-#[allow(dead_code, reason = "for metrics of lanes")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Pool {
     /// Connections that serve.
@@ -103,7 +102,6 @@ impl Server {
         &self.lanes[kind as usize]
     }
 
-    #[allow(dead_code, reason = "for metrics of lanes")]
     pub(crate) fn pool(&self, kind: LaneKind) -> Pool {
         let mut pool = Pool::default();
         for session in self.lanes(kind).iter().filter_map(|lane| lane.session()) {

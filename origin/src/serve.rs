@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::openapi;
 use crate::params::{self, Given};
 use crate::status::Status;
-use crate::status::pool::Pool;
+use crate::status::pool::Pools;
 use crate::write::{self, Room};
 
 /// What all workers share.
@@ -42,8 +42,8 @@ impl Shared {
     }
 
     /// How full the connections of all workers are.
-    pub(crate) fn pools(&self) -> Vec<Pool> {
-        Pool::all(self.ready())
+    pub(crate) fn pools(&self) -> Pools {
+        Pools::of(self.ready())
     }
 
     fn metrics_page(&self) -> String {

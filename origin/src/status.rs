@@ -16,7 +16,7 @@ pub(crate) mod ring;
 mod show;
 pub(crate) mod statistics;
 
-use pool::Pool;
+use pool::Pools;
 use ring::{PARTS, Ring};
 use statistics::ServerCounts;
 
@@ -186,13 +186,9 @@ impl Status {
     }
 
     /// Moves the windows along, and gives the news of alerts.
-    pub(crate) fn tick(&self, now: Duration, metrics: &Metrics, pools: &[Pool]) -> Vec<Change> {
+    pub(crate) fn tick(&self, now: Duration, metrics: &Metrics, pools: &Pools) -> Vec<Change> {
         let mut state = self.state();
-        let fullest = pools
-            .iter()
-            .filter_map(Pool::utilization)
-            .fold(None, |most: Option<f64>, percent| Some(most.map_or(percent, |most| most.max(percent))));
-        if let Some(percent) = fullest {
+        if let Some(percent) = pools.utilization() {
             state.sampled.sum += percent;
             state.sampled.count += 1;
         }
@@ -206,7 +202,7 @@ impl Status {
 }
 
 impl State {
-    fn figures(&self, metrics: &Metrics, pools: &[Pool]) -> Figures {
+    fn figures(&self, metrics: &Metrics, pools: &Pools) -> Figures {
         let look = metrics.look();
         let (statements, requests, errors) = self.traffic_of(&look);
         let slow_queries = look.slow_queries - self.slow_queries.beginning().copied().unwrap_or(0);
@@ -236,9 +232,10 @@ impl State {
                 sum(|counts| counts.index_scans),
                 sum(|counts| counts.index_scans + counts.sequential_scans),
             )),
-            replica_lag: pool::lag(pools)
+            replica_lag: pools
+                .lag()
                 .map_or(Reading::Unknown, |lag| Reading::Value(lag.as_secs_f64() * 1000.0)),
-            servers_down: Reading::Value(pool::servers_down(pools) as f64),
+            servers_down: Reading::Value(pools.servers_down() as f64),
         }
     }
 
@@ -267,3 +264,5 @@ impl State {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod rules;

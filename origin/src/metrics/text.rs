@@ -146,21 +146,16 @@ fn servers<'d>(out: &mut Text, endpoints: &[String], databases: impl Iterator<It
         out.sample("larder_origin_statements_in_flight", &[("server", name)], in_flight);
     }
     let queues = |kind: LaneKind| databases.clone().map(move |database| database.queue(kind));
-    out.family("larder_origin_queue_waiting", "gauge", "Requests that wait for a connection of a kind.");
-    for kind in LaneKind::ALL {
-        let waiting: usize = queues(kind).map(|queue| queue.waiting()).sum();
-        out.sample("larder_origin_queue_waiting", &[("kind", kind.name())], waiting);
-    }
     out.family(
-        "larder_origin_queue_refused_total",
+        "larder_origin_pool_refused_total",
         "counter",
         "Requests that got no connection: the queue was full, or they waited for max_wait.",
     );
     for kind in LaneKind::ALL {
         for (index, reason) in ["full", "max_wait"].into_iter().enumerate() {
             let count: u64 = queues(kind).filter_map(|queue| queue.refused().get(index).copied()).sum();
-            let labels = [("kind", kind.name()), ("reason", reason)];
-            out.sample("larder_origin_queue_refused_total", &labels, count);
+            let labels = [("lane", kind.name()), ("reason", reason)];
+            out.sample("larder_origin_pool_refused_total", &labels, count);
         }
     }
     out.family(

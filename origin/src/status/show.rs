@@ -1,15 +1,18 @@
 //! The figures as JSON and for Prometheus.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::pool::Pool;
+use super::pool::{Pool, Pools};
 use super::{Figures, Source, Status};
 use crate::alerts::{Kind, Reading};
+use crate::database::LaneKind;
 use crate::metrics::{Metrics, Text};
 
 impl Status {
     /// `/-/status`. Names of endpoints and servers; no addresses, no statements.
-    pub(crate) fn json(&self, metrics: &Metrics, pools: &[Pool]) -> Value {
+    pub(crate) fn json(&self, metrics: &Metrics, pools: &Pools) -> Value {
         let state = self.state();
         let figures = state.figures(metrics, pools);
         let look = metrics.look();
@@ -24,14 +27,23 @@ impl Status {
                     "p95QueryTime": rounded(counts.quantile_ms(0.95)),
                 })
             });
-        let pools = pools.iter().map(|pool| {
+        let servers = pools.servers().map(|pool| {
             json!({
                 "server": &*pool.server,
+                "isUp": pool.connections > 0,
+                "lagSeconds": pool.lag.map(|lag| lag.as_secs_f64()),
+            })
+        });
+        let queued = LaneKind::ALL.iter().zip(pools.queued).map(|(kind, queued)| (kind.name(), queued));
+        let queued: BTreeMap<_, _> = queued.collect();
+        let pools = pools.all.iter().map(|pool| {
+            json!({
+                "server": &*pool.server,
+                "lane": pool.kind.name(),
                 "connections": pool.connections,
                 "inFlight": pool.in_flight,
                 "limit": pool.limit,
                 "utilization": rounded(pool.utilization()),
-                "lagSeconds": pool.lag.map(|lag| lag.as_secs_f64()),
             })
         });
         let alerts = state.alerts.all().iter().map(|alert| {
@@ -64,13 +76,15 @@ impl Status {
             "replicaLagMs": rounded(figures.replica_lag.value()),
             "serversDown": figures.servers_down.value(),
             "endpoints": endpoints.collect::<Vec<_>>(),
+            "servers": servers.collect::<Vec<_>>(),
             "pools": pools.collect::<Vec<_>>(),
+            "queued": queued,
             "alerts": alerts.collect::<Vec<_>>(),
         })
     }
 
     /// The same for `/-/metrics`, in seconds and ratios.
-    pub(crate) fn text(&self, out: &mut Text, metrics: &Metrics, pools: &[Pool], servers: &[&str]) {
+    pub(crate) fn text(&self, out: &mut Text, metrics: &Metrics, pools: &Pools, servers: &[&str]) {
         let state = self.state();
         let figures = state.figures(metrics, pools);
         out.gauge(
@@ -101,9 +115,19 @@ impl Status {
             let ratio = counts.and_then(|counts| ratio(counts.index_scans, counts.sequential_scans));
             out.sample("larder_origin_server_index_usage_ratio", &[("server", name)], Prometheus(ratio));
         }
-        out.family("larder_origin_pool_limit", "gauge", "Statements that a pool takes at once.");
-        for pool in pools {
-            out.sample("larder_origin_pool_limit", &[("server", &pool.server)], pool.limit);
+        for (name, help, value) in POOLS {
+            out.family(name, "gauge", help);
+            for pool in &pools.all {
+                out.sample(name, &[("server", &pool.server), ("lane", pool.kind.name())], value(pool));
+            }
+        }
+        out.family(
+            "larder_origin_pool_queued",
+            "gauge",
+            "Requests that wait for a connection, of whichever server will do.",
+        );
+        for (kind, queued) in LaneKind::ALL.iter().zip(pools.queued) {
+            out.sample("larder_origin_pool_queued", &[("lane", kind.name())], queued);
         }
         out.family("larder_origin_alert_raised", "gauge", "Whether an alert is raised.");
         for alert in state.alerts.all() {
@@ -119,7 +143,15 @@ impl Status {
     }
 }
 
-const FIGURES: [(Kind, &str, &str); 8] = [
+type OfPool = fn(&Pool) -> usize;
+
+const POOLS: [(&str, &str, OfPool); 3] = [
+    ("larder_origin_pool_connections", "Connections that serve.", |pool| pool.connections),
+    ("larder_origin_pool_in_flight", "Statements sent and not yet answered.", |pool| pool.in_flight),
+    ("larder_origin_pool_limit", "Statements that a pool takes at once.", |pool| pool.limit),
+];
+
+pub(super) const FIGURES: [(Kind, &str, &str); 8] = [
     (Kind::AverageQueryTime, "larder_origin_query_seconds_average", "Average time of a statement."),
     (Kind::P95QueryTime, "larder_origin_query_seconds_p95", "95th percentile of the times of statements."),
     (Kind::SlowQueries, "larder_origin_slow_queries_per_hour", "Slow queries of the last hour."),

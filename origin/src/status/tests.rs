@@ -4,13 +4,13 @@ use super::*;
 use crate::catalogue::Catalogue;
 use hyper::StatusCode;
 
-struct Bench {
-    metrics: Metrics,
-    status: Status,
+pub(super) struct Bench {
+    pub(super) metrics: Metrics,
+    pub(super) status: Status,
 }
 
 impl Bench {
-    fn new(config: &Monitoring) -> Self {
+    pub(super) fn new(config: &Monitoring) -> Self {
         let Ok(catalogue) = Catalogue::shipped() else { panic!("what ships is good") };
         let metrics = Metrics::new(&catalogue, config);
         let status = Status::new(config, &metrics, 2);
@@ -22,12 +22,12 @@ impl Bench {
     }
 
     fn tick(&self, second: u64) -> Vec<(Kind, bool)> {
-        let news = self.status.tick(Duration::from_secs(second), &self.metrics, &[]);
+        let news = self.status.tick(Duration::from_secs(second), &self.metrics, &Pools::default());
         news.into_iter().map(|change| (change.kind, change.is_raised)).collect()
     }
 
     fn figures(&self) -> Figures {
-        self.status.state().figures(&self.metrics, &[])
+        self.status.state().figures(&self.metrics, &Pools::default())
     }
 }
 
@@ -127,7 +127,7 @@ fn the_proxys_cache_is_the_proxys() {
     read(0, 10, 100);
     read(5, 19, 110);
     assert!((value(bench.figures().cache_hit_rate) - 90.0).abs() < 0.001);
-    let json = bench.status.json(&bench.metrics, &[]);
+    let json = bench.status.json(&bench.metrics, &Pools::default());
     assert_eq!(json["metrics"]["cacheHitRate"], 90.0);
     assert_eq!(json["metrics"]["avgQueryTime"], serde_json::Value::Null);
 }

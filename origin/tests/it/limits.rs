@@ -77,14 +77,14 @@ fn one_more_than_fits_in_the_queue_is_told_to_come_back() {
             let first = scope.spawn(|| ask(serving_now, kind));
             database.until_waiting("Lock", 1);
             let others: Vec<_> = (0..2).map(|_| scope.spawn(|| ask(serving_now, kind))).collect();
-            until_metric(serving_now, &format!("larder_origin_queue_waiting{{kind=\"{kind}\"}} 2\n"));
+            until_metric(serving_now, &format!("larder_origin_pool_queued{{lane=\"{kind}\"}} 2\n"));
             assert_problem(&ask(serving_now, kind), 503, "the database is busy");
             session.run("SELECT pg_advisory_unlock(42)");
             for answer in [first].into_iter().chain(others) {
                 assert!((200..300).contains(&answer.join().unwrap().status));
             }
         });
-        let refused = format!("larder_origin_queue_refused_total{{kind=\"{kind}\",reason=\"full\"}}");
+        let refused = format!("larder_origin_pool_refused_total{{lane=\"{kind}\",reason=\"full\"}}");
         assert_eq!(serving.metric(&refused), 1);
         assert!((200..300).contains(&ask(&serving, kind).status));
     }
@@ -122,7 +122,7 @@ fn who_waits_for_too_long_is_told_to_come_back() {
             session.run("SELECT pg_advisory_unlock(42)");
             assert!((200..300).contains(&first.join().unwrap().status));
         });
-        let refused = format!("larder_origin_queue_refused_total{{kind=\"{kind}\",reason=\"max_wait\"}}");
+        let refused = format!("larder_origin_pool_refused_total{{lane=\"{kind}\",reason=\"max_wait\"}}");
         assert_eq!(serving.metric(&refused), 1);
         assert!((200..300).contains(&ask(&serving, kind).status));
     }

@@ -43,7 +43,14 @@ fn the_six_figures_and_the_error_rate_are_on_the_pages() {
     let endpoints = status["endpoints"].as_array().unwrap();
     let summary = endpoints.iter().find(|endpoint| endpoint["endpoint"] == "resource_summary").unwrap();
     assert!(summary["statements"].as_u64().unwrap() >= 20 && summary["p95QueryTime"].is_number());
-    assert_eq!(status["pools"][0]["server"], "primary");
+    let pools = status["pools"].as_array().unwrap();
+    let names: Vec<_> = pools.iter().map(|pool| (&pool["server"], &pool["lane"])).collect();
+    let (primary, replica) = (Value::from("primary"), Value::from("replica-1"));
+    let (fast, slow, write) = (Value::from("fast"), Value::from("slow"), Value::from("write"));
+    let wanted = [&primary, &replica].map(|server| [&fast, &slow, &write].map(|lane| (server, lane)));
+    assert_eq!(names, wanted.concat());
+    assert!(pools[0]["limit"].as_u64() > pools[1]["limit"].as_u64(), "{status:#}");
+    assert_eq!((&status["queued"]["slow"], &status["servers"][1]["isUp"]), (&0.into(), &true.into()));
     let response = serving.get("/-/status");
     assert_eq!(response.field("content-type"), Some("application/json"));
     assert_eq!(response.field("cache-control"), Some("no-store"));
@@ -59,6 +66,11 @@ fn the_six_figures_and_the_error_rate_are_on_the_pages() {
         "larder_origin_index_usage_ratio ",
         "larder_origin_error_ratio 0",
         "larder_origin_server_block_hit_ratio{server=\"replica-1\"} ",
+        "larder_origin_pool_limit{server=\"primary\",lane=\"write\"} ",
+        "larder_origin_pool_in_flight{server=\"replica-1\",lane=\"slow\"} 0",
+        "larder_origin_pool_queued{lane=\"fast\"} 0",
+        "larder_origin_server_up{server=\"replica-1\"} 1",
+        "larder_origin_server_lag_seconds{server=\"replica-1\"} ",
         "larder_origin_alert_raised{alert=\"HIGH_P95_QUERY_TIME\"} 0",
     ] {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name}\n{text}");
@@ -83,6 +95,46 @@ fn what_is_slow_is_logged_once_in_a_while_and_without_its_parameters() {
         assert!(text.contains(&line), "{line}{text}");
     }
     assert_eq!(serving.json("/-/status")["metrics"]["slowQueries"], 10.0);
+}
+
+#[test]
+fn a_lane_that_is_full_shows_who_waits_for_it() {
+    const HELD: &str = "-- route: GET /held\n-- rows: one\n-- read: primary\n-- lane: slow\n\n\
+                        SELECT '1'::json AS body FROM (SELECT pg_advisory_xact_lock_shared(42)) s";
+    let database = Database::seeded_copy();
+    let mut session = crate::support::Session::new(&database.primary);
+    session.run("SELECT pg_advisory_lock(42)");
+    let config = "workers = 1\n[database.slow]\nconnections = 1\n";
+    let mut serving = database.serve_with(config, &[("held.sql", HELD)]);
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..3)
+            .map(|_| {
+                let address = serving.address;
+                scope.spawn(move || {
+                    rig::http::Client::connect(address).unwrap().get("/held", &[]).unwrap().status
+                })
+            })
+            .collect();
+        serving.until("/-/status", |response| {
+            let status: Value = serde_json::from_slice(&response.body).unwrap();
+            let slow = &status["pools"][1];
+            let full = (slow["lane"] == "slow", slow["inFlight"] == 1, slow["utilization"] == 100.0);
+            full == (true, true, true) && status["queued"]["slow"] == 2
+        });
+        let text = serving.get("/-/metrics").text();
+        for line in [
+            "larder_origin_pool_in_flight{server=\"primary\",lane=\"slow\"} 1\n",
+            "larder_origin_pool_limit{server=\"primary\",lane=\"slow\"} 1\n",
+            "larder_origin_pool_queued{lane=\"slow\"} 2\n",
+            "larder_origin_pool_queued{lane=\"fast\"} 0\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+        session.run("SELECT pg_advisory_unlock(42)");
+        for asked in asked {
+            assert_eq!(asked.join().unwrap(), 200);
+        }
+    });
 }
 
 /// The documents that a webhook is sent, one at a time.
