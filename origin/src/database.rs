@@ -46,7 +46,7 @@ use queue::{NotWoken, Queue, ServerSet, Woken};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For servers to be connected before the first request is taken.
 const START_PATIENCE: Duration = Duration::from_secs(3);
-/// For a connection that was lost, or a primary that was found, a moment ago: far more than connecting and preparing take.
+/// For a connection or a primary that was lost a moment ago, when a server has refused another one.
 const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long ago a moment is, at most: where nobody was for longer, the client is told at once.
 const NEWS: Duration = Duration::from_secs(2);
@@ -212,7 +212,13 @@ impl Database {
                         Read::Replica { .. } => Error::NoServer,
                     };
                     let is_news = !tried.is_empty() || queue.has_news(NEWS);
-                    let most = if is_news { RECONNECT_PATIENCE } else { Duration::ZERO };
+                    let most = if self.expects(kind, read) {
+                        self.config.lane(kind).max_wait
+                    } else if is_news {
+                        RECONNECT_PATIENCE
+                    } else {
+                        Duration::ZERO
+                    };
                     (ServerSet::default(), most, error)
                 }
             };
@@ -227,6 +233,17 @@ impl Database {
                 Err(NotWoken::TooLong) => return Err(error),
             }
         }
+    }
+
+    /// Whether a connection that would do was lost, and may be back in a moment: its server has not refused another one. A busy
+    /// machine can take seconds for all that were cut at once.
+    fn expects(&self, kind: LaneKind, read: Read) -> bool {
+        let will_do = |server: &&Server| match (read, server.target.role()) {
+            (_, Some(Role::Primary)) | (Read::Replica { .. }, Some(Role::Replica | Role::Forked)) => true,
+            (Read::Primary, Some(Role::Replica | Role::Forked)) | (_, Some(Role::Fenced) | None) => false,
+        };
+        let servers = self.servers.iter().filter(will_do);
+        servers.flat_map(|server| server.lanes(kind)).any(|lane| lane.is_expected())
     }
 
     /// The best connection that was not tried.

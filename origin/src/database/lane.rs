@@ -47,6 +47,8 @@ impl fmt::Display for LaneKind {
 #[derive(Debug)]
 pub(crate) struct Lane {
     session: Mutex<Option<Arc<Session>>>,
+    /// It was lost, and nothing says yet that it will not be back in a moment.
+    is_expected: AtomicBool,
     queue: Arc<Queue>,
 }
 
@@ -157,7 +159,11 @@ impl Place {
 impl Lane {
     /// The lane, and the end of its first attempt to connect.
     pub(super) fn start(place: Place) -> (Arc<Self>, oneshot::Receiver<()>) {
-        let lane = Arc::new(Self { session: Mutex::default(), queue: place.queue.clone() });
+        let lane = Arc::new(Self {
+            session: Mutex::default(),
+            is_expected: AtomicBool::new(false),
+            queue: place.queue.clone(),
+        });
         let (first, tried) = oneshot::channel();
         let own = lane.clone();
         // Ends with the runtime of its worker.
@@ -168,6 +174,10 @@ impl Lane {
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
         session.filter(|session| session.is_open())
+    }
+
+    pub(super) fn is_expected(&self) -> bool {
+        self.is_expected.load(Ordering::Relaxed)
     }
 
     fn set(&self, session: Option<Arc<Session>>) {
@@ -193,15 +203,20 @@ impl Lane {
                     target.connected();
                     pause = BACKOFF.0;
                     let session = Arc::new(session);
+                    self.is_expected.store(false, Ordering::Relaxed);
                     self.set(Some(session.clone()));
                     let _ = tried.map(|tried| tried.send(()));
                     let why = session.last(driver).await;
                     session.is_open.store(false, Ordering::Relaxed);
+                    self.is_expected.store(true, Ordering::Relaxed);
                     self.set(None);
                     target.lost(&why);
                 }
                 Err(failure) => {
                     let _ = tried.map(|tried| tried.send(()));
+                    if self.is_expected.swap(false, Ordering::Relaxed) {
+                        self.queue.wake_all();
+                    }
                     target.failed(&chain(&failure));
                 }
             }

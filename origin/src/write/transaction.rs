@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, future};
 use hyper::Method;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
@@ -26,8 +27,10 @@ use crate::params::{self, Bound, Given};
 /// Where the log of the primary is after the commit: whoever has replayed that far sees the change. Asked for in a statement
 /// of its own, since inside of the transaction its commit has no place yet.
 const POSITION: &str = "SELECT pg_current_wal_insert_lsn()";
-/// The first connection may be lost, and the one that replaces it.
-const MAX_ATTEMPTS: usize = 3;
+/// All connections may have been lost at once, and each is found out when it is used.
+const MAX_ATTEMPTS: usize = 8;
+/// Each may take as long as a statement may.
+const MAX_UNKNOWN: usize = 3;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -97,6 +100,7 @@ async fn attempts(database: &Database, write: &Write) -> Result<Done, Error> {
     // Set when an attempt with a key was cut off: only another attempt can tell how it ended.
     let mut is_open = false;
     let mut has_repeated = false;
+    let mut unknown = 0;
     let mut last = Error::NoPrimary;
     // Only what the database says of the write itself tells that an earlier attempt has not happened: it comes behind the key.
     let known = |error: Error, is_open: bool| match is_open && !error.is_verdict() {
@@ -121,12 +125,15 @@ async fn attempts(database: &Database, write: &Write) -> Result<Done, Error> {
             Failure::Outdated => Error::NoPrimary,
             Failure::Elsewhere(why) => {
                 turn.abandon(&why);
+                // Where one connection ended its neighbours may have, and not have heard of it: now they do.
+                yield_now().await;
                 Error::NoPrimary
             }
             Failure::ReadOnly => Error::NoPrimary,
             Failure::Unknown(why) => {
                 turn.abandon(&why);
-                if write.key.is_none() {
+                unknown += 1;
+                if write.key.is_none() || unknown == MAX_UNKNOWN {
                     return Err(write.unknown());
                 }
                 is_open = true;

@@ -181,3 +181,13 @@ fn a_replica_is_refused() {
         assert!(said.expect_code(1).err.contains("is a replica, which takes no writes"), "{said:?}");
     }
 }
+
+#[test]
+fn the_primary_is_found_among_the_servers() {
+    let database = Database::empty();
+    // Named as they were before a failover.
+    let servers = [("DATABASE_URL", &database.replica), ("REPLICA_URLS", &database.primary)];
+    Said::of(origin(&["migrate"]).envs(servers)).expect_code(0);
+    Said::of(origin(&["seed", "--resources", "10"]).envs(servers)).expect_code(0);
+    assert_eq!(database.value("SELECT count(*) FROM resources"), "10");
+}

@@ -194,6 +194,21 @@ fn a_client_that_goes_away_leaves_no_transaction_behind() {
     database.until(&database.primary, idle, |row| row[0] == "0");
 }
 
+#[test]
+fn who_waits_too_long_for_a_lock_gives_its_connection_back() {
+    let database = Database::seeded_copy();
+    let serving = database.serve_with("[database.write]\nstatement_timeout = \"3s\"", &[]);
+    let mut lock = Session::new(&database.primary);
+    lock.run(LOCK_USER);
+    let body = body_of_user(&database, "locked out");
+    let response = send(&serving, "POST", NEW, &[], &body);
+    problem(&response, 503);
+    assert_eq!(response.field("retry-after"), Some("1"));
+    assert_eq!(made(&database.primary, "locked out"), 0);
+    lock.run("COMMIT");
+    assert_eq!(send(&serving, "POST", NEW, &[], &body).status, 201);
+}
+
 /// A cluster of its own, since what is done to it would disturb others.
 fn own_cluster() -> (Cluster, Database) {
     let cluster = Cluster::start().unwrap();
