@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 use tracing::{debug, info};
 
 use crate::error::Error;
@@ -131,7 +131,13 @@ pub(crate) fn is_unknown(error: &tokio_postgres::Error) -> bool {
 /// Removes keys that are older than a day, a bounded number at once. `Err` is no trouble of the caller: it comes again.
 pub(crate) async fn remove_old(client: &Client) -> Result<(), Box<dyn StdError + Send + Sync>> {
     loop {
-        let removed = client.execute(REMOVE, &[]).await?;
+        // Not prepared: behind a pooler that would stay in a session of others, and may be looked for in another one.
+        let said = client.simple_query(REMOVE).await?;
+        let removed = said.iter().find_map(|message| match message {
+            SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
+            SimpleQueryMessage::Row(_) | SimpleQueryMessage::RowDescription(_) | _ => None,
+        });
+        let removed = removed.unwrap_or(0);
         if removed > 0 {
             info!(removed, "removed {removed} idempotency keys that are older than a day");
         }
