@@ -12,8 +12,8 @@ use tracing::{debug, warn};
 use crate::Exit;
 use crate::catalogue::Catalogue;
 use crate::catalogue::prepare::{self, NotPrepared};
-use crate::config::{Config, Purpose, ServerUrl};
-use crate::database::{Target, not_connected};
+use crate::config::{Config, Purpose};
+use crate::database::{Opened, POOLER_ADVICE, Target, not_connected};
 use crate::error::chain;
 use crate::faults::Faults;
 use crate::plan::{Sizes, judge};
@@ -37,11 +37,12 @@ pub(crate) async fn run(config: &Config, catalogue: &Catalogue) -> Result<(), Ex
     for target in &targets {
         let Target { name, url, .. } = &**target;
         count += 1;
-        match ask(url, config, catalogue).await {
-            Ok(Findings { mut statements, plans }) => {
+        match ask(target, config, catalogue).await {
+            Ok(Some(Findings { mut statements, plans })) => {
                 statements.extend(plans);
                 found.push((&**name, statements));
             }
+            Ok(None) => unreachable.push(format!("{name} ({url}): {POOLER_ADVICE}")),
             Err(e) => unreachable.push(format!("{name} ({url}): {}", not_connected(&e))),
         }
     }
@@ -74,16 +75,18 @@ fn many(count: usize, what: &str) -> String {
 }
 
 /// Logs what is wrong with the plans, once for each server, when it can be reached. Never fails, and ends when all were.
-pub(crate) async fn warn_of_plans(config: Config, catalogue: Arc<Catalogue>) {
-    let mut left = Target::all(&config.database);
+pub(crate) async fn warn_of_plans(config: Config, catalogue: Arc<Catalogue>, targets: Vec<Arc<Target>>) {
+    let mut left = targets;
     loop {
         let mut unreachable = Vec::new();
         for target in left {
-            let Target { name, url, .. } = &*target;
-            match ask(url, &config, &catalogue).await {
+            let name = &target.name;
+            match ask(&target, &config, &catalogue).await {
                 // Connections that serve say so, and say it again: tables can still be made.
-                Ok(findings) if !findings.statements.is_empty() => unreachable.push(target),
-                Ok(findings) => {
+                Ok(Some(findings)) if !findings.statements.is_empty() => unreachable.push(target),
+                // There no session is ours to plan in.
+                Ok(None) => debug!(server.name = %name, "no plans are read through the pooler of {name}"),
+                Ok(Some(findings)) => {
                     if !findings.plans.is_empty() {
                         warn!(server.name = %name, "on {name} there are plans that will be slow:\n{}", findings.plans);
                     }
@@ -102,13 +105,17 @@ pub(crate) async fn warn_of_plans(config: Config, catalogue: Arc<Catalogue>) {
     }
 }
 
+/// `None`: it is a pooler, in whose sessions nothing is to be left.
 async fn ask(
-    url: &ServerUrl,
+    target: &Target,
     config: &Config,
     catalogue: &Catalogue,
-) -> Result<Findings, tokio_postgres::Error> {
+) -> Result<Option<Findings>, tokio_postgres::Error> {
     let purpose = Purpose::Reads(config.database.statement_timeout);
-    let (client, _) = url.connect(purpose, config.database.connect_timeout).await?;
+    let Opened { client, is_pooled, .. } = target.open(purpose, config.database.connect_timeout).await?;
+    if is_pooled {
+        return Ok(None);
+    }
     let mut findings = Findings { statements: Faults::default(), plans: Faults::default() };
     let sizes = Sizes::read(&client).await?;
     for endpoint in &catalogue.endpoints {
@@ -119,5 +126,5 @@ async fn ask(
             Err(NotPrepared::NoSuch) => (),
         }
     }
-    Ok(findings)
+    Ok(Some(findings))
 }

@@ -178,7 +178,7 @@ async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
     let running = started.map_err(|e| Exit::failed(format!("cannot listen on {}: {e}", config.listen)))?;
     info!(address = %running.address, "serving");
     let monitoring = tokio::spawn(monitor::run(config.clone(), running.shared.clone()));
-    let watching = tokio::spawn(check::warn_of_plans(config, catalogue));
+    let watching = tokio::spawn(check::warn_of_plans(config, catalogue, running.shared.targets.clone()));
     stop.asked().await;
     watching.abort();
     monitoring.abort();

@@ -46,15 +46,16 @@ fn is_refused_setting(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(is_it)
 }
 
-/// For commands whose settings have to last: why a server could not be asked, and what to do where a pooler is in the way.
+/// For commands whose settings have to last.
+pub(crate) const POOLER_ADVICE: &str =
+    "this is a pooler, which has no sessions of ours to set up: give the URL of the server itself";
+
+/// For the same commands: why a server could not be asked, and what to do where a pooler is in the way.
 pub(crate) fn not_connected(error: &tokio_postgres::Error) -> String {
-    let advice = match is_refused_setting(error) {
-        true => {
-            "; this is a pooler, which has no sessions of ours to set up: give the URL of the server itself"
-        }
-        false => "",
-    };
-    format!("{}{advice}", chain(error))
+    match is_refused_setting(error) {
+        true => format!("{}; {POOLER_ADVICE}", chain(error)),
+        false => chain(error),
+    }
 }
 
 impl Target {

@@ -122,6 +122,14 @@ fn a_pooler_that_drops_settings_is_found_out() {
     assert_eq!(serving.get("/settings").text(), r#"["30s", "force_generic_plan", "on"]"#);
     drop(serving);
     reads_and_writes(&pooled);
+    let said = pooled.through.run(&["check"]);
+    said.expect_code(1);
+    assert!(said.err.contains("give the URL of the server itself"), "{}", said.err);
+    // Nothing was prepared or planned in sessions that others get next.
+    let through = pooled.primary.url_of(&pooled.direct.value("SELECT current_database()"));
+    for _ in 0..10 {
+        assert_eq!(value(&through, "SELECT count(*) FROM pg_prepared_statements").unwrap(), "0");
+    }
 }
 
 #[test]
