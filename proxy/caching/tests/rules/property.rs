@@ -492,7 +492,9 @@ proptest! {
             prop_assert!(response.status.as_u16() >= 200 && ![206, 304, 429].contains(&response.status.as_u16()));
             if response.status.as_u16() >= 400 && rules.status_ttls.ttl(response.status).is_none() {
                 let facts = response.facts;
-                prop_assert!(facts.explicit_lifetime.is_some() || facts.heuristic_lifetime.is_some());
+                // What `no-cache` lets be stored is validated at each use.
+                let has_lifetime = facts.explicit_lifetime.is_some() || facts.heuristic_lifetime.is_some();
+                prop_assert!(has_lifetime || facts.always_validate);
             }
             if response.request.has_authorization {
                 let permits =

@@ -343,6 +343,7 @@ fn what_is_stale_from_the_start_is_stored_if_it_has_a_use() {
     check("200 cache-control: no-cache | etag: \"1\"", "stored");
     check("200 cache-control: no-cache | last-modified: {-10}", "stored");
     check("200 cache-control: no-cache", "no-freshness");
+    check("404 cache-control: no-cache | etag: \"1\"", "stored");
     check("403 cache-control: no-cache | etag: \"1\"", "no-freshness");
     check_for("authorization: x", "200 cache-control: no-cache | etag: \"1\"", "authorization");
     check("200 cache-control: max-age=0, stale-while-revalidate=9", "stored");
