@@ -12,7 +12,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 mod cli;
@@ -160,6 +160,15 @@ fn serve(wanted: &cli::Serve) -> Result<(), Exit> {
 /// Serves until SIGTERM or SIGINT, then drains; a second one ends at once.
 async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
     let mut stop = Stop::new().map_err(|e| Exit::of(&e))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|e| Exit::of(&e))?;
+    // Its default is the end, with requests cut off; the proxy beside this program reads its file again.
+    let staying = tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            warn!(
+                "SIGHUP: nothing is read again while serving; restart to read the configuration and the query files"
+            );
+        }
+    });
     info!("{config}; {} endpoints", catalogue.endpoints.len());
     if config.cursor_key.is_none() {
         info!(
@@ -182,6 +191,7 @@ async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
     stop.asked().await;
     watching.abort();
     monitoring.abort();
+    staying.abort();
     info!("stopping: requests that are running may finish");
     let draining = tokio::task::spawn_blocking(move || running.stop());
     tokio::select! {
