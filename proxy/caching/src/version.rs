@@ -1,4 +1,4 @@
-//! Which state of a database a response was made from: `Larder-Version`, as Postgres says it.
+//! Which state of a database a response was made from: `Larder-Version`, as Postgres says it, and on which timeline.
 //!
 //! On a primary it is the snapshot of the statement. A position in the WAL would not do there: a commit is in the WAL, and can be
 //! decoded, before it leaves the list of running transactions and becomes visible. On a standby it is the position up to which
@@ -6,6 +6,7 @@
 //! Next: `ledger.rs`, which holds versions against the change feed.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// A byte position in the WAL, `pg_lsn`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -123,12 +124,89 @@ pub enum Version {
 }
 
 impl Version {
-    /// The value of `Larder-Version`: `snapshot=738:741:738,739` or `lsn=16/B374D848`. `None` for anything else.
+    /// `snapshot=738:741:738,739` or `lsn=16/B374D848`. `None` for anything else.
     pub fn parse(value: &str) -> Option<Version> {
         match value.split_once('=')? {
             ("snapshot", snapshot) => Snapshot::parse(snapshot).map(Version::Snapshot),
             ("lsn", position) => Position::parse(position).map(Version::Replayed),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", self.xmin.0, self.xmax.0)?;
+        for (index, xid) in self.in_progress.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}", xid.0)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Version::Snapshot(snapshot) => write!(f, "snapshot={snapshot}"),
+            Version::Replayed(position) => write!(f, "lsn={position}"),
+        }
+    }
+}
+
+/// Which history of a cluster a version is one of: each promotion begins a new one, in which positions and transactions of the
+/// old one that came after it mean something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timeline(NonZeroU32);
+
+impl Timeline {
+    pub const FIRST: Timeline = Timeline(NonZeroU32::MIN);
+
+    /// `None` for 0, which is none.
+    pub const fn new(number: u32) -> Option<Timeline> {
+        match NonZeroU32::new(number) {
+            Some(number) => Some(Timeline(number)),
+            None => None,
+        }
+    }
+
+    pub const fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    /// A number without sign, space or leading zero.
+    pub fn parse(text: &str) -> Option<Timeline> {
+        let is_number = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+        is_number.then(|| text.parse().ok().map(Timeline)).flatten()
+    }
+}
+
+impl fmt::Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The value of `Larder-Version`, `Larder-Commit` and `Larder-Min-Version`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// What the server was last known to be on before the statement: never newer than what it was on.
+    pub timeline: Timeline,
+    pub version: Version,
+}
+
+impl Stamp {
+    /// `snapshot=738:741:738,739; timeline=1` or `lsn=16/B374D848; timeline=1`. `None` for anything else: a version of which the
+    /// timeline is not known says nothing.
+    pub fn parse(value: &str) -> Option<Stamp> {
+        let (version, timeline) = value.split_once(';')?;
+        let timeline = timeline.trim_start_matches([' ', '\t']).strip_prefix("timeline=")?;
+        Some(Stamp { timeline: Timeline::parse(timeline)?, version: Version::parse(version)? })
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; timeline={}", self.version, self.timeline)
     }
 }

@@ -1,6 +1,6 @@
 //! `Larder-Version`, as Postgres writes what is in it.
 
-use caching::version::{Position, Snapshot, Version, Xid};
+use caching::version::{Position, Snapshot, Stamp, Timeline, Version, Xid};
 
 #[test]
 fn a_position_is_two_hexadecimal_halves() {
@@ -73,4 +73,46 @@ fn a_version_says_which_of_the_two_it_is() {
     ] {
         assert_eq!(Version::parse(text), None, "{text}");
     }
+}
+
+#[test]
+fn a_stamp_is_a_version_with_its_timeline() {
+    for (text, timeline) in [
+        ("snapshot=738:741:738,739; timeline=1", 1),
+        ("snapshot=738:738:; timeline=20", 20),
+        ("lsn=16/B374D848; timeline=4294967295", u32::MAX),
+    ] {
+        let stamp = Stamp::parse(text).unwrap();
+        assert_eq!(Some(stamp.timeline), Timeline::new(timeline), "{text}");
+        assert_eq!(Version::parse(text.split_once(';').unwrap().0), Some(stamp.version.clone()), "{text}");
+        assert_eq!(stamp.to_string(), text);
+    }
+    assert_eq!(Stamp::parse("lsn=0/1;timeline=2").unwrap().to_string(), "lsn=0/1; timeline=2");
+}
+
+#[test]
+fn a_version_without_a_timeline_is_no_stamp() {
+    for text in [
+        "",
+        "lsn=0/1",
+        "lsn=0/1;",
+        "lsn=0/1; timeline",
+        "lsn=0/1; timeline=",
+        "lsn=0/1; timeline=0",
+        "lsn=0/1; timeline=01",
+        "lsn=0/1; timeline=+1",
+        "lsn=0/1; timeline=-1",
+        "lsn=0/1; timeline= 1",
+        "lsn=0/1; timeline=1 ",
+        "lsn=0/1; timeline=4294967296",
+        "lsn=0/1; timeline=1; timeline=1",
+        "lsn=0/1 ; timeline=1",
+        "timeline=1; lsn=0/1",
+        "; timeline=1",
+        "lsn=1:1:; timeline=1",
+    ] {
+        assert_eq!(Stamp::parse(text), None, "{text}");
+    }
+    assert!(Timeline::new(2) > Timeline::new(1) && Timeline::new(0).is_none());
+    assert_eq!(Timeline::FIRST.number(), 1);
 }
