@@ -7,8 +7,10 @@
 //! Does not know servers: `catalogue/prepare.rs` holds what Postgres says about a statement against its header.
 //! Read next: `catalogue/header.rs`, `catalogue/assemble.rs`, then `catalogue/sql.rs`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::Method;
@@ -79,8 +81,13 @@ pub(crate) struct Catalogue {
     pub(crate) router: Router,
 }
 
+/// One of all the endpoints that this process has ever read. Never used again: another text is another endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct EndpointId(u64);
+
 #[derive(Debug)]
 pub(crate) struct Endpoint {
+    pub(crate) id: EndpointId,
     /// The file's name without `.sql`: in metrics and messages.
     pub(crate) name: String,
     pub(crate) source: Source,
@@ -286,6 +293,46 @@ impl Catalogue {
         }
         faults.or(Self { endpoints, router })
     }
+
+    /// The same, where an endpoint whose file is as it was is the one that there was, and not another one like it: what is prepared
+    /// for it stays.
+    pub(crate) fn keeping(mut self, old: &Self) -> Self {
+        let old: HashMap<&Path, _> = old.by(|endpoint| endpoint.source.path.as_path());
+        for endpoint in &mut self.endpoints {
+            let same = old.get(&*endpoint.source.path).filter(|old| old.source.text == endpoint.source.text);
+            if let Some(same) = same {
+                *endpoint = Arc::clone(same);
+            }
+        }
+        self
+    }
+
+    /// What is not as it was, for an operator.
+    pub(crate) fn changes_since(&self, old: &Self) -> Vec<String> {
+        let (before, after) = (old.by(|endpoint| &*endpoint.name), self.by(|endpoint| &*endpoint.name));
+        let came = self.endpoints.iter().filter_map(|endpoint| match before.get(&*endpoint.name) {
+            None => Some(format!("added `{}`", endpoint.name)),
+            Some(old) => (old.id != endpoint.id).then(|| format!("changed `{}`", endpoint.name)),
+        });
+        let is_gone = |endpoint: &&Arc<Endpoint>| !after.contains_key(&*endpoint.name);
+        let went =
+            old.endpoints.iter().filter(is_gone).map(|endpoint| format!("removed `{}`", endpoint.name));
+        came.chain(went).collect()
+    }
+
+    fn by<'c, K: Eq + std::hash::Hash>(
+        &'c self,
+        key: impl Fn(&'c Endpoint) -> K,
+    ) -> HashMap<K, &'c Arc<Endpoint>> {
+        self.endpoints.iter().map(|endpoint| (key(endpoint), endpoint)).collect()
+    }
+}
+
+impl EndpointId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 impl Source {
@@ -309,6 +356,11 @@ impl Endpoint {
     /// Whether it only reads.
     pub(crate) fn is_read(&self) -> bool {
         self.route.method == Method::GET
+    }
+
+    /// Whether answers are kept under a key of the request.
+    pub(crate) fn keeps_keys(&self) -> bool {
+        self.idempotency != Idempotency::None
     }
 
     /// How many rows a page of the request has.

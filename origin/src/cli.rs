@@ -46,7 +46,8 @@ pub(crate) enum Command {
   larder-origin serve --listen 127.0.0.1:0         any free port; the log says which
 
 Health and metrics: /-/healthz, /-/readyz, /-/metrics. The endpoints: /openapi.json, /-/docs. SIGTERM and Ctrl-C finish the requests that are running,
-then stop; a second one stops at once. A server that is down is tried again until it is back. RUST_LOG=debug says more.")]
+then stop; a second one stops at once. SIGHUP reads the folder of query files again: if all of them are good on every server,
+they take the place of the old ones without a dropped request. A server that is down is tried again until it is back. RUST_LOG=debug says more.")]
     Serve(Serve),
     /// Prepare and plan every statement on every server, and say everything that is wrong
     #[command(after_help = "Examples:

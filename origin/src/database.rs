@@ -11,16 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::{StreamExt as _, future};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 
 use crate::catalogue::prepare::{NotPrepared, Prepared};
-use crate::catalogue::{Catalogue, Endpoint, Lag, Read};
+use crate::catalogue::{Endpoint, Lag, Read};
 use crate::clock::Stopwatch;
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Meaning, chain, meaning};
+use crate::live::{Live, Served};
 use crate::params::{self, Given};
 
 mod fleet;
@@ -73,8 +75,8 @@ pub(crate) struct Server {
     pub(crate) target: Arc<Target>,
     /// In the order of `LaneKind::ALL`.
     lanes: [Vec<Arc<Lane>>; LaneKind::ALL.len()],
-    /// How many were sent, by endpoint; without the stamps that go along.
-    pub(crate) statements: Vec<AtomicU64>,
+    /// How many were sent; without the stamps that go along.
+    pub(crate) statements: AtomicU64,
 }
 
 /// What a statement gave, and where.
@@ -126,7 +128,7 @@ impl Database {
     pub(crate) async fn start(
         targets: &[Arc<Target>],
         config: &DatabaseConfig,
-        catalogue: &Arc<Catalogue>,
+        live: &Arc<ArcSwap<Live>>,
         workers: usize,
     ) -> Self {
         let queues = LaneKind::ALL.map(|kind| Queue::new(config.lane(kind).queue));
@@ -139,7 +141,7 @@ impl Database {
                     server_index,
                     kind,
                     config: config.clone(),
-                    catalogue: catalogue.clone(),
+                    live: live.clone(),
                     queue: queues[kind as usize].clone(),
                 };
                 let started = (0..config.lane(kind).of_worker(workers)).map(|_| {
@@ -149,8 +151,12 @@ impl Database {
                 });
                 started.collect()
             });
-            let statements = catalogue.endpoints.iter().map(|_| AtomicU64::new(0)).collect();
-            servers.push(Server { name: target.name.clone(), target: target.clone(), lanes, statements });
+            servers.push(Server {
+                name: target.name.clone(),
+                target: target.clone(),
+                lanes,
+                statements: AtomicU64::new(0),
+            });
         }
         if let Some(target) = targets.first() {
             let (mut changes, queues) = (target.fleet().changes(), queues.clone());
@@ -171,11 +177,17 @@ impl Database {
         &self.queues[kind as usize]
     }
 
-    /// A statement of an endpoint was sent.
-    pub(crate) fn count(&self, session: &Session, index: usize) {
-        let server = self.servers.get(session.server_index);
-        if let Some(count) = server.and_then(|server| server.statements.get(index)) {
-            count.fetch_add(1, Ordering::Relaxed);
+    /// All connections that serve, of whatever kind.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = Arc<Session>> {
+        let lanes = self.servers.iter().flat_map(|server| server.lanes.iter().flatten());
+        lanes.filter_map(|lane| lane.session())
+    }
+
+    /// A statement of an endpoint is sent.
+    pub(crate) fn count(&self, session: &Session, served: &Served) {
+        served.metrics.sent();
+        if let Some(server) = self.servers.get(session.server_index) {
+            server.statements.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -311,17 +323,12 @@ impl Database {
     }
 
     /// Runs the endpoint's statement for what a request gives.
-    pub(crate) async fn run(
-        &self,
-        endpoint: &Endpoint,
-        index: usize,
-        given: &Given,
-    ) -> Result<Answered, Error> {
-        let mask = endpoint.mask(|condition| given.holds(condition));
+    pub(crate) async fn run(&self, served: &Served, given: &Given) -> Result<Answered, Error> {
+        let mask = served.endpoint.mask(|condition| given.holds(condition));
         let mut attempts = Attempts::default();
         loop {
-            let turn = attempts.turn(self, endpoint).await?;
-            match self.run_on(&turn, endpoint, index, mask, given).await {
+            let turn = attempts.turn(self, &served.endpoint).await?;
+            match self.run_on(&turn, served, mask, given).await {
                 Ok(answered) => return Ok(answered),
                 Err(error) => attempts.failed(turn.session(), error).await?,
             }
@@ -332,40 +339,52 @@ impl Database {
     async fn run_on(
         &self,
         turn: &Turn,
-        endpoint: &Endpoint,
-        index: usize,
+        served: &Served,
         mask: usize,
         given: &Given,
     ) -> Result<Answered, RunError> {
-        let session = turn.session();
+        let (session, endpoint) = (turn.session(), &served.endpoint);
         for _ in 0..2 {
-            let prepared = session.prepared(index, mask).await.map_err(|e| not_prepared(session, e))?;
-            match self.run_prepared(session, &prepared, endpoint, index, mask, given).await {
-                Err(RunError::Outdated) => session.forget(index, mask, &prepared),
+            let prepared = self.prepared(session, endpoint, mask).await?;
+            match self.run_prepared(session, &prepared, served, mask, given).await {
+                Err(RunError::Outdated) => session.forget(endpoint, mask, &prepared),
                 done => return done,
             }
         }
         Err(RunError::Elsewhere(Error::NoServer))
     }
 
+    /// Statements are prepared on the way where the connection has not done it: most often endpoints that came while it was there.
+    async fn prepared(
+        &self,
+        session: &Arc<Session>,
+        endpoint: &Endpoint,
+        mask: usize,
+    ) -> Result<Arc<Prepared>, RunError> {
+        let prepared = timeout(self.limit(session), session.prepared(endpoint, mask)).await;
+        prepared.map_err(|_| no_answer(session))?.map_err(|e| not_prepared(session, e))
+    }
+
+    /// How long a connection may say nothing: longer than the server lets a statement run.
+    fn limit(&self, session: &Session) -> Duration {
+        self.config.lane(session.kind).statement_timeout + PATIENCE
+    }
+
     async fn run_prepared(
         &self,
         session: &Arc<Session>,
         prepared: &Arc<Prepared>,
-        endpoint: &Endpoint,
-        index: usize,
+        served: &Served,
         mask: usize,
         given: &Given,
     ) -> Result<Answered, RunError> {
+        let endpoint = &served.endpoint;
         let variant =
             endpoint.variants.get(mask).ok_or(RunError::Final(Error::Endpoint("no such variant")))?;
 
         let bound = params::bind(endpoint, variant, prepared, given).map_err(RunError::Final)?;
 
-        let server = self.servers.get(session.server_index);
-        if let Some(count) = server.and_then(|server| server.statements.get(index)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.count(session, served);
         // Both are sent at once, the stamp first: the statement's snapshot is taken after what the stamp says.
         let rows = async {
             let stream = session.send(prepared, &variant.sql, bound).await?;
@@ -391,13 +410,8 @@ impl Database {
         let begin = around(session.is_pooled.then(|| session.begin()));
         let end = around(session.is_pooled.then(|| "COMMIT".to_owned()));
         let all = future::join4(begin, session.stamps.next(&session.client), rows, end);
-        let limit = self.config.lane(session.kind).statement_timeout + PATIENCE;
-        let Ok((begun, stamp, rows, ended)) = timeout(limit, all).await else {
-            session.abandon("no answer in time");
-            // The last resort was asked: another of its connections would take as long.
-            let is_last = session.role() == Some(Role::Primary);
-            return Err(if is_last { RunError::Final } else { RunError::Elsewhere }(Error::TooLong));
-        };
+        let (begun, stamp, rows, ended) =
+            timeout(self.limit(session), all).await.map_err(|_| no_answer(session))?;
         begun.map_err(|e| of_statement(session, e))?;
         if rows.is_ok() {
             ended.map_err(|e| of_statement(session, e))?;
@@ -463,6 +477,13 @@ fn not_prepared(session: &Session, error: NotPrepared) -> RunError {
         NotPrepared::Faults(faults) => RunError::Elsewhere(Error::NotPrepared(faults)),
         NotPrepared::NoSuch => RunError::Final(Error::Endpoint("the endpoint has no such statement")),
     }
+}
+
+fn no_answer(session: &Session) -> RunError {
+    session.abandon("no answer in time");
+    // The last resort was asked: another of its connections would take as long.
+    let is_last = session.role() == Some(Role::Primary);
+    if is_last { RunError::Final(Error::TooLong) } else { RunError::Elsewhere(Error::TooLong) }
 }
 
 fn no_stamp(session: &Session, error: &tokio_postgres::Error) -> RunError {

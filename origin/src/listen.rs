@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,12 +19,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::catalogue::{Catalogue, Endpoint, Idempotency};
+use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::cursor::Key;
 use crate::database::{self, Database, Target};
+use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::serve::{Documents, Shared, Worker};
+use crate::serve::{Shared, Worker};
 use crate::status::Status;
 use crate::write::{self, Room};
 
@@ -53,15 +55,15 @@ pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Ru
         Some(secret) => Key::new(secret.0.as_bytes()),
         None => Key::random().map_err(io::Error::other)?,
     };
-    let metrics = Metrics::new(&catalogue, &config.monitoring);
+    let metrics = Metrics::new(&config.monitoring);
+    let live = Live::first(catalogue, &metrics);
     let targets = Target::all(&config.database);
     let shared = Arc::new(Shared {
         cursor_key,
-        documents: Documents::of(&catalogue),
+        live: Arc::new(ArcSwap::from_pointee(live)),
         status: Status::new(&config.monitoring, &metrics, targets.len()),
         metrics,
         targets,
-        catalogue,
         databases: (0..config.workers.get()).map(|_| OnceLock::new()).collect(),
     });
     // Shared among us; with anyone else it would take requests away from them without a word.
@@ -139,17 +141,15 @@ fn run(
     let started = tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| {
         runtime.block_on(async {
             let database = Arc::new(
-                Database::start(&shared.targets, &config.database, &shared.catalogue, config.workers.get())
-                    .await,
+                Database::start(&shared.targets, &config.database, &shared.live, config.workers.get()).await,
             );
             if let Some(place) = shared.databases.get(index) {
                 // Set once: each worker has its own place.
                 let _ = place.set(database.clone());
             }
             // One of the workers is enough.
-            let keeps = |endpoint: &Arc<Endpoint>| endpoint.idempotency != Idempotency::None;
-            if index == 0 && shared.catalogue.endpoints.iter().any(keeps) {
-                tokio::spawn(write::remove_old_keys(database.clone()));
+            if index == 0 {
+                tokio::spawn(write::remove_old_keys(database.clone(), shared.live.clone()));
             }
             // Nobody connects before all is ready.
             socket.listen(BACKLOG)?;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 mod cli;
@@ -21,6 +21,8 @@ mod faults;
 mod catalogue;
 mod listen;
 mod serve;
+mod live;
+mod reload;
 mod params;
 mod cursor;
 mod database;
@@ -157,18 +159,11 @@ fn serve(wanted: &cli::Serve) -> Result<(), Exit> {
     runtime()?.block_on(run(config, catalogue))
 }
 
-/// Serves until SIGTERM or SIGINT, then drains; a second one ends at once.
+/// Serves until SIGTERM or SIGINT, then drains; a second one ends at once. SIGHUP reads the query files again.
 async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
     let mut stop = Stop::new().map_err(|e| Exit::of(&e))?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(|e| Exit::of(&e))?;
-    // Its default is the end, with requests cut off; the proxy beside this program reads its file again.
-    let staying = tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            warn!(
-                "SIGHUP: nothing is read again while serving; restart to read the configuration and the query files"
-            );
-        }
-    });
+    // From here on it does not end the program: one that comes early is kept.
+    let hangup = signal(SignalKind::hangup()).map_err(|e| Exit::of(&e))?;
     info!("{config}; {} endpoints", catalogue.endpoints.len());
     if config.cursor_key.is_none() {
         info!(
@@ -176,7 +171,7 @@ async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
         );
     }
     let starting = {
-        let (config, catalogue) = (config.clone(), catalogue.clone());
+        let config = config.clone();
         tokio::task::spawn_blocking(move || listen::start(&config, catalogue))
     };
     let started = tokio::select! {
@@ -187,11 +182,10 @@ async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
     let running = started.map_err(|e| Exit::failed(format!("cannot listen on {}: {e}", config.listen)))?;
     info!(address = %running.address, "serving");
     let monitoring = tokio::spawn(monitor::run(config.clone(), running.shared.clone()));
-    let watching = tokio::spawn(check::warn_of_plans(config, catalogue, running.shared.targets.clone()));
+    let reloading = tokio::spawn(reload::run(config, running.shared.clone(), hangup));
     stop.asked().await;
-    watching.abort();
+    reloading.abort();
     monitoring.abort();
-    staying.abort();
     info!("stopping: requests that are running may finish");
     let draining = tokio::task::spawn_blocking(move || running.stop());
     tokio::select! {

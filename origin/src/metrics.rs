@@ -4,6 +4,7 @@
 //! Read next: `metrics/text.rs` for how Prometheus is told, `status.rs` for what is made of the counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -29,14 +30,28 @@ pub(crate) struct Metrics {
     slow_request: Duration,
     slow_statement: Duration,
     slow_query: Duration,
-    /// Of the endpoints, and nothing for requests that met none.
-    names: Vec<String>,
-    /// In the same order.
-    endpoints: Vec<EndpointMetrics>,
+    /// Of requests that met no endpoint.
+    nowhere: EndpointMetrics,
+    /// Held for moments, and not by requests.
+    endpoints: Mutex<Endpoints>,
+    pub(crate) reloads: Reloads,
 }
 
 #[derive(Debug, Default)]
-struct EndpointMetrics {
+struct Endpoints {
+    /// Those that serve, by name.
+    serving: Vec<Arc<EndpointMetrics>>,
+    /// What those had counted that do not serve any more. Their names are not kept: however often query files are replaced, there
+    /// are as many as there are endpoints.
+    gone: Totals,
+}
+
+/// What is counted of one endpoint. Goes on when its file is another one.
+#[derive(Debug, Default)]
+pub(crate) struct EndpointMetrics {
+    pub(crate) name: String,
+    /// Statements, to whichever server; without the stamps that go along.
+    sent: AtomicU64,
     requests: [AtomicU64; CLASSES.len()],
     statements: Histogram,
     /// Statements that count as slow queries of the hour.
@@ -45,11 +60,24 @@ struct EndpointMetrics {
     slow_statements: SlowLog,
 }
 
+/// How often query files were read again.
+#[derive(Debug, Default)]
+pub(crate) struct Reloads {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
 /// All counts at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
-    /// By endpoint.
-    pub(crate) statements: Vec<Counts>,
+    /// Of the endpoints that serve, by name.
+    pub(crate) statements: Vec<(Arc<EndpointMetrics>, Counts)>,
+    pub(crate) totals: Totals,
+}
+
+/// Over all endpoints, those that are gone among them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Totals {
     pub(crate) requests: u64,
     /// Answers of 500 and above.
     pub(crate) errors: u64,
@@ -57,16 +85,15 @@ pub(crate) struct Look {
 }
 
 impl Metrics {
-    pub(crate) fn new(catalogue: &Catalogue, config: &Monitoring) -> Self {
-        let names = catalogue.endpoints.iter().map(|endpoint| endpoint.name.clone());
-        let names: Vec<String> = names.chain([String::new()]).collect();
+    pub(crate) fn new(config: &Monitoring) -> Self {
         Self {
             started: Stopwatch::start(),
             slow_request: config.slow_request,
             slow_statement: config.slow_statement,
             slow_query: config.slow_query,
-            endpoints: names.iter().map(|_| EndpointMetrics::default()).collect(),
-            names,
+            nowhere: EndpointMetrics::default(),
+            endpoints: Mutex::default(),
+            reloads: Reloads::default(),
         }
     }
 
@@ -75,47 +102,118 @@ impl Metrics {
         self.started.elapsed()
     }
 
-    /// The names of the endpoints, as [`Look::statements`] has them.
-    pub(crate) fn endpoint_names(&self) -> &[String] {
-        self.names.split_last().map_or(&[], |(_, names)| names)
+    fn endpoints(&self) -> MutexGuard<'_, Endpoints> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By name.
+    fn serving(&self) -> Vec<Arc<EndpointMetrics>> {
+        self.endpoints().serving.clone()
+    }
+
+    /// These serve from now on, and no others: the metrics of each, in the same order. What requests of the others still count is
+    /// lost.
+    pub(crate) fn of(&self, catalogue: &Catalogue) -> Vec<Arc<EndpointMetrics>> {
+        let mut endpoints = self.endpoints();
+        let find = |name: &str| {
+            let known = endpoints.serving.binary_search_by(|metrics| metrics.name.as_str().cmp(name)).ok();
+            known.and_then(|index| endpoints.serving.get(index)).cloned()
+        };
+        let new =
+            |name: &str| Arc::new(EndpointMetrics { name: name.to_owned(), ..EndpointMetrics::default() });
+        let names = catalogue.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+        let wanted: Vec<_> = names.map(|name| find(name).unwrap_or_else(|| new(name))).collect();
+        let mut serving = wanted.clone();
+        serving.sort_by(|one, other| one.name.cmp(&other.name));
+        let old = std::mem::replace(&mut endpoints.serving, serving);
+        for metrics in old {
+            if !wanted.iter().any(|wanted| Arc::ptr_eq(wanted, &metrics)) {
+                endpoints.gone.add(metrics.totals());
+            }
+        }
+        wanted
     }
 
     /// Called when the answer's head is there.
-    pub(crate) fn request(&self, endpoint: Option<usize>, status: StatusCode, took: Duration) {
-        let index = endpoint.unwrap_or(self.names.len() - 1);
-        let (Some(name), Some(metrics)) = (self.names.get(index), self.endpoints.get(index)) else { return };
+    pub(crate) fn request(&self, endpoint: Option<&EndpointMetrics>, status: StatusCode, took: Duration) {
+        let metrics = endpoint.unwrap_or(&self.nowhere);
         if let Some(count) = metrics.requests.get(usize::from(status.as_u16() / 100).saturating_sub(1)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         if took > self.slow_request {
-            metrics.slow_requests.request(self.now(), name, status, took);
+            metrics.slow_requests.request(self.now(), &metrics.name, status, took);
         }
     }
 
     /// The wait for a connection's turn is part of it.
-    pub(crate) fn statement(&self, endpoint: usize, took: Duration) {
-        let (Some(name), Some(metrics)) = (self.names.get(endpoint), self.endpoints.get(endpoint)) else {
-            return;
-        };
+    pub(crate) fn statement(&self, metrics: &EndpointMetrics, took: Duration) {
         metrics.statements.record(took);
         if took > self.slow_query {
             metrics.slow_queries.fetch_add(1, Ordering::Relaxed);
         }
         if took > self.slow_statement {
-            metrics.slow_statements.statement(self.now(), name, took);
+            metrics.slow_statements.statement(self.now(), &metrics.name, took);
         }
     }
 
     pub(crate) fn look(&self) -> Look {
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let mut look = Look::default();
-        for metrics in &self.endpoints {
-            look.requests += metrics.requests.iter().map(load).sum::<u64>();
-            look.errors += metrics.requests.get(SERVER_ERRORS).map_or(0, load);
-            look.slow_queries += load(&metrics.slow_queries);
+        let endpoints = self.endpoints();
+        let mut totals = endpoints.gone;
+        totals.add(self.nowhere.totals());
+        for metrics in &endpoints.serving {
+            totals.add(metrics.totals());
         }
-        let endpoints = self.endpoints.split_last().map_or(&[] as &[_], |(_, endpoints)| endpoints);
-        look.statements = endpoints.iter().map(|metrics| metrics.statements.counts()).collect();
-        look
+        let statements =
+            endpoints.serving.iter().map(|metrics| (metrics.clone(), metrics.statements.counts())).collect();
+        Look { statements, totals }
+    }
+}
+
+impl Look {
+    /// What had been counted of an endpoint, if it served then.
+    pub(crate) fn of(&self, metrics: &Arc<EndpointMetrics>) -> Option<&Counts> {
+        let index = self.statements.binary_search_by(|(known, _)| known.name.cmp(&metrics.name)).ok()?;
+        // One that went and came back began anew.
+        self.statements.get(index).filter(|(known, _)| Arc::ptr_eq(known, metrics)).map(|(_, counts)| counts)
+    }
+}
+
+impl EndpointMetrics {
+    /// A statement is sent to a server.
+    pub(crate) fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn totals(&self) -> Totals {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Totals {
+            requests: self.requests.iter().map(load).sum(),
+            errors: self.requests.get(SERVER_ERRORS).map_or(0, load),
+            slow_queries: load(&self.slow_queries),
+        }
+    }
+}
+
+impl Reloads {
+    /// Called when they serve.
+    pub(crate) fn accept(&self) {
+        self.accepted.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those that were accepted, and those that were refused.
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (self.accepted.load(Ordering::Acquire), self.refused.load(Ordering::Relaxed))
+    }
+}
+
+impl Totals {
+    fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.slow_queries += other.slow_queries;
     }
 }

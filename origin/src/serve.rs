@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Body;
@@ -11,13 +12,13 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use tracing::{debug, error};
 
 use crate::answer::{self, AnswerBody, stream};
-use crate::catalogue::{Catalogue, Endpoint, Found};
+use crate::catalogue::Found;
 use crate::clock::Stopwatch;
 use crate::cursor::Key;
 use crate::database::{Attempts, Database, LaneKind, Target};
 use crate::error::{Error, chain};
+use crate::live::{Live, Served};
 use crate::metrics::Metrics;
-use crate::openapi;
 use crate::params::{self, Given};
 use crate::status::Status;
 use crate::status::pool::Pools;
@@ -26,8 +27,8 @@ use crate::write::{self, Room};
 /// What all workers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) documents: Documents,
+    /// Read once for each request, which ends with what it began with. Read next: `live.rs`, `reload.rs`.
+    pub(crate) live: Arc<ArcSwap<Live>>,
     pub(crate) cursor_key: Key,
     pub(crate) metrics: Metrics,
     pub(crate) status: Status,
@@ -37,7 +38,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn ready(&self) -> impl Iterator<Item = &Database> + Clone {
+    pub(crate) fn ready(&self) -> impl Iterator<Item = &Database> + Clone {
         self.databases.iter().filter_map(OnceLock::get).map(|database| &**database)
     }
 
@@ -58,20 +59,6 @@ impl Shared {
     }
 }
 
-/// What the catalogue says of itself, made once.
-#[derive(Debug)]
-pub(crate) struct Documents {
-    openapi: Bytes,
-    page: Bytes,
-}
-
-impl Documents {
-    pub(crate) fn of(catalogue: &Catalogue) -> Self {
-        let document = openapi::document(catalogue);
-        Self { openapi: format!("{document:#}\n").into(), page: openapi::page(&document).into() }
-    }
-}
-
 /// The page has no script and loads nothing.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -89,17 +76,17 @@ impl Worker {
     where
         B: Body<Data = Bytes>,
     {
-        if let Some(own) = self.own_page(&request) {
+        let live = self.shared.live.load_full();
+        if let Some(own) = self.own_page(&live, &request) {
             return own.map(Either::Left);
         }
         let watch = Stopwatch::start();
         let (head, body) = request.into_parts();
-        let mut endpoint = None;
-        let response = match self.answer(&head, body, &mut endpoint).await {
+        let mut served = None;
+        let response = match self.answer(&live, &head, body, &mut served).await {
             Ok(response) => response,
             Err(error) => {
-                let name = endpoint.and_then(|index: usize| self.shared.catalogue.endpoints.get(index));
-                let name = name.map_or("", |endpoint| endpoint.name.as_str());
+                let name = served.map_or("", |served: &Served| served.endpoint.name.as_str());
                 // That servers are gone is said once, by those who connect to them, and not for each request.
                 if error.status().is_server_error() && !matches!(error, Error::NoServer | Error::NoPrimary) {
                     error!(
@@ -114,30 +101,32 @@ impl Worker {
                 error.response().map(Either::Left)
             }
         };
-        self.shared.metrics.request(endpoint, response.status(), watch.elapsed());
+        let metrics = served.map(|served| &*served.metrics);
+        self.shared.metrics.request(metrics, response.status(), watch.elapsed());
         response
     }
 
-    async fn answer<B>(
+    async fn answer<'l, B>(
         &self,
+        live: &'l Live,
         head: &Parts,
         body: B,
-        found: &mut Option<usize>,
+        found: &mut Option<&'l Served>,
     ) -> Result<Response<AnswerBody>, Error>
     where
         B: Body<Data = Bytes>,
     {
         accept(head)?;
-        let catalogue = &self.shared.catalogue;
-        let (index, captures) = match catalogue.router.find(&head.method, head.uri.path()) {
+        let (index, captures) = match live.catalogue.router.find(&head.method, head.uri.path()) {
             Found::Endpoint(index, captures) => (index, captures),
             Found::OtherMethods(allow) => return Err(Error::Method { allow }),
             Found::Nothing => return Err(Error::NoEndpoint),
         };
-        *found = Some(index);
-        let endpoint = catalogue.endpoints.get(index).ok_or(Error::NoEndpoint)?;
+        let served = live.served.get(index).ok_or(Error::NoEndpoint)?;
+        *found = Some(served);
+        let endpoint = &*served.endpoint;
         if !endpoint.is_read() {
-            let response = write::respond(self, index, endpoint, &captures, head, body).await?;
+            let response = write::respond(self, served, &captures, head, body).await?;
             return Ok(response.map(Either::Left));
         }
         if !body.is_end_stream() {
@@ -148,10 +137,10 @@ impl Worker {
         let given = params::read(endpoint, &captures, query, key)?;
         let watch = Stopwatch::start();
         if endpoint.is_streamed() {
-            return self.streamed(endpoint, index, &given, watch).await;
+            return self.streamed(served, &given, watch).await;
         }
-        let answered = self.database.run(endpoint, index, &given).await;
-        self.shared.metrics.statement(index, watch.elapsed());
+        let answered = self.database.run(served, &given).await;
+        self.shared.metrics.statement(&served.metrics, watch.elapsed());
         let answered = answered?;
         let layout = &answered.prepared.layout;
         let response = answer::response(endpoint, layout, &given, &answered, &head.headers, key)?;
@@ -161,18 +150,17 @@ impl Worker {
     /// As long as nothing was sent, another server can say it all.
     async fn streamed(
         &self,
-        endpoint: &Endpoint,
-        index: usize,
+        served: &Served,
         given: &Given,
         watch: Stopwatch,
     ) -> Result<Response<AnswerBody>, Error> {
         let mut attempts = Attempts::default();
         loop {
-            let streaming = self.database.stream(endpoint, index, given, &mut attempts).await;
-            self.shared.metrics.statement(index, watch.elapsed());
+            let streaming = self.database.stream(served, given, &mut attempts).await;
+            self.shared.metrics.statement(&served.metrics, watch.elapsed());
             let streaming = streaming?;
             let session = streaming.session().clone();
-            match stream::response(endpoint, given, streaming).await {
+            match stream::response(&served.endpoint, given, streaming).await {
                 Err(Error::NoServer) => attempts.cut_off(&session).await?,
                 response => return Ok(response?.map(Either::Right)),
             }
@@ -180,9 +168,9 @@ impl Worker {
     }
 
     /// Health, metrics, and what the catalogue says of itself. Query files cannot have routes below `/-/`; the other names of these pages are theirs to take.
-    fn own_page<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+    fn own_page<B>(&self, live: &Live, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
         let path = request.uri().path();
-        let is_free = || matches!(self.shared.catalogue.router.find(request.method(), path), Found::Nothing);
+        let is_free = || matches!(live.catalogue.router.find(request.method(), path), Found::Nothing);
         let page = match path {
             "/metrics" if is_free() => "metrics",
             "/api/status" if is_free() => "status",
@@ -207,8 +195,8 @@ impl Worker {
             }
             "metrics" => (StatusCode::OK, self.shared.metrics_page().into()),
             "status" => (StatusCode::OK, self.shared.status_page().into()),
-            "openapi.json" => (StatusCode::OK, self.shared.documents.openapi.clone()),
-            "docs" => (StatusCode::OK, self.shared.documents.page.clone()),
+            "openapi.json" => (StatusCode::OK, live.documents.openapi.clone()),
+            "docs" => (StatusCode::OK, live.documents.page.clone()),
             _ => return Some(Error::NoEndpoint.response()),
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::alerts::webhook::Counts as WebhookCounts;
 use crate::alerts::{Alerts, Change, Kind, Reading};
 use crate::config::Monitoring;
-use crate::metrics::{Counts, Look, Metrics};
+use crate::metrics::{Counts, EndpointMetrics, Look, Metrics};
 
 pub(crate) mod pool;
 pub(crate) mod ring;
@@ -193,7 +193,7 @@ impl Status {
             state.sampled.count += 1;
         }
         let (look, sampled) = (metrics.look(), state.sampled);
-        state.slow_queries.look(now, look.slow_queries);
+        state.slow_queries.look(now, look.totals.slow_queries);
         state.traffic.look(now, look);
         state.utilization.look(now, sampled);
         let figures = state.figures(metrics, pools);
@@ -205,7 +205,7 @@ impl State {
     fn figures(&self, metrics: &Metrics, pools: &Pools) -> Figures {
         let look = metrics.look();
         let (statements, requests, errors) = self.traffic_of(&look);
-        let slow_queries = look.slow_queries - self.slow_queries.beginning().copied().unwrap_or(0);
+        let slow_queries = look.totals.slow_queries - self.slow_queries.beginning().copied().unwrap_or(0);
         let begun = self.utilization.beginning().copied().unwrap_or_default();
         let samples = self.sampled.count - begun.count;
         let servers = || self.servers.iter().filter_map(Source::window);
@@ -242,21 +242,21 @@ impl State {
     /// Statements, requests and errors of the window.
     fn traffic_of(&self, look: &Look) -> (Counts, u64, u64) {
         let mut statements = Counts::default();
-        for counts in self.by_endpoint(look) {
+        for (_, counts) in self.by_endpoint(look) {
             statements.add(&counts);
         }
-        let (requests, errors) =
-            self.traffic.beginning().map_or((0, 0), |begun| (begun.requests, begun.errors));
-        (statements, look.requests - requests, look.errors - errors)
+        let begun = self.traffic.beginning().map(|begun| begun.totals).unwrap_or_default();
+        (statements, look.totals.requests - begun.requests, look.totals.errors - begun.errors)
     }
 
     /// Statements of the window, by endpoint.
-    fn by_endpoint(&self, look: &Look) -> Vec<Counts> {
+    fn by_endpoint<'l>(&self, look: &'l Look) -> Vec<(&'l EndpointMetrics, Counts)> {
         let begun = self.traffic.beginning();
         let none = Counts::default();
-        (look.statements.iter().enumerate())
-            .map(|(index, counts)| {
-                counts.since(begun.and_then(|look| look.statements.get(index)).unwrap_or(&none))
+        (look.statements.iter())
+            .map(|(metrics, counts)| {
+                let before = begun.and_then(|look| look.of(metrics)).unwrap_or(&none);
+                (&**metrics, counts.since(before))
             })
             .collect()
     }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
@@ -19,6 +20,7 @@ use crate::catalogue::{Condition, Endpoint, Idempotency, In};
 use crate::clock::Stopwatch;
 use crate::database::Database;
 use crate::error::Error;
+use crate::live::{Live, Served};
 use crate::params::{self, Given};
 use crate::serve::Worker;
 
@@ -40,8 +42,7 @@ use transaction::{Done, Write};
 
 pub(crate) async fn respond<B>(
     worker: &Worker,
-    index: usize,
-    endpoint: &Arc<Endpoint>,
+    served: &Served,
     captures: &[&str],
     head: &Parts,
     body: B,
@@ -49,6 +50,7 @@ pub(crate) async fn respond<B>(
 where
     B: Body<Data = Bytes>,
 {
+    let endpoint = &*served.endpoint;
     let query = head.uri.query().unwrap_or_default();
     let mut given = params::read(endpoint, captures, query, &worker.shared.cursor_key)?;
     let condition = condition(endpoint, head)?;
@@ -65,10 +67,10 @@ where
         Some((versions, given)) => versions.iter().map(|version| given.of_version(version)).collect(),
         None => vec![given],
     };
-    let write = Arc::new(Write { endpoint: endpoint.clone(), index, alternatives, key });
+    let write = Arc::new(Write { served: served.clone(), alternatives, key });
     let watch = Stopwatch::start();
     let done = transaction::run(worker.database.clone(), write.clone()).await;
-    worker.shared.metrics.statement(index, watch.elapsed());
+    worker.shared.metrics.statement(&served.metrics, watch.elapsed());
     match done? {
         Done::Changed(answered) => Ok(answer::response(answered, false)),
         Done::Before(answered) => Ok(answer::response(answered, true)),
@@ -141,12 +143,17 @@ fn key(endpoint: &Endpoint, head: &Parts, body: &[u8]) -> Result<Option<Key>, Er
     Key::of(&head.headers, &endpoint.name, &parts)
 }
 
-/// Removes old keys, until the runtime ends.
-pub(crate) async fn remove_old_keys(database: Arc<Database>) {
+/// Removes old keys, until the runtime ends; from the time on when there is an endpoint that keeps some.
+pub(crate) async fn remove_old_keys(database: Arc<Database>, live: Arc<ArcSwap<Live>>) {
+    let mut has_kept = false;
     let mut ticks = interval(idempotency::REMOVAL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        has_kept = has_kept || live.load().catalogue.endpoints.iter().any(|endpoint| endpoint.keeps_keys());
+        if !has_kept {
+            continue;
+        }
         // Without a primary there is nothing to be removed from; it is said elsewhere.
         let Ok(turn) = database.write_turn().await else { continue };
         if let Err(error) = idempotency::remove_old(&turn.client).await {

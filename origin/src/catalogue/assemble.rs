@@ -7,7 +7,7 @@ use hyper::header::HeaderValue;
 
 use super::header::{Header, Reader};
 use super::sql::{self, Bind, Put, Reference, Scan, Variant};
-use super::{Absent, Condition, Endpoint, In, LaneKind, Param, Read, Rows, Source, Total};
+use super::{Absent, Condition, Endpoint, EndpointId, In, LaneKind, Param, Read, Rows, Source, Total};
 use crate::faults::{Faults, Position, suggestion};
 use crate::params::MAX_OFFSET;
 
@@ -135,6 +135,7 @@ impl Reader<'_> {
         let by_default = is_read && rows != Rows::Exec;
         let slow = header.lane.unwrap_or_default();
         Some(Endpoint {
+            id: EndpointId::next(),
             name: source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
             source: source.clone(),
             summary: header.summary,

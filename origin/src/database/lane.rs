@@ -2,11 +2,13 @@
 //!
 //! Read next: `catalogue/prepare.rs` for what is prepared.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{Client, RowStream};
@@ -16,10 +18,11 @@ use super::queue::Queue;
 use super::stamp::Stamps;
 use super::target::{Opened, Target};
 use crate::catalogue::prepare::{self, NotPrepared, Prepared};
-use crate::catalogue::{Catalogue, LaneKind};
+use crate::catalogue::{Endpoint, EndpointId, LaneKind};
 use crate::config::{DatabaseConfig, Driver, Purpose};
 use crate::error::chain;
 use crate::faults::Faults;
+use crate::live::Live;
 use crate::params::Bound;
 
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -67,9 +70,10 @@ pub(crate) struct Session {
     pub(super) stamps: Stamps,
     purpose: Purpose,
     target: Arc<Target>,
-    catalogue: Arc<Catalogue>,
-    /// By endpoint and mask. Empty where nobody asked yet, or where it went out of date.
-    prepared: Vec<Vec<Mutex<Option<Arc<Prepared>>>>>,
+    live: Arc<ArcSwap<Live>>,
+    /// By endpoint and mask. Not there where nobody asked yet, or where it went out of date.
+    // INVARIANT: of endpoints that serve, but for the moment between a swap and `forget_gone`.
+    prepared: Mutex<HashMap<(EndpointId, usize), Arc<Prepared>>>,
     in_flight: AtomicUsize,
     is_open: AtomicBool,
     lost: Notify,
@@ -100,7 +104,7 @@ pub(super) struct Place {
     pub(super) server_index: usize,
     pub(super) kind: LaneKind,
     pub(super) config: DatabaseConfig,
-    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) live: Arc<ArcSwap<Live>>,
     pub(super) queue: Arc<Queue>,
 }
 
@@ -124,7 +128,6 @@ impl Place {
         let opened = self.target.open(purpose, self.config.connect_timeout).await.map_err(fail)?;
         let Opened { client, driver, is_pooled } = opened;
         let stamps = Stamps::prepare(&client, is_pooled).await.map_err(fail)?;
-        let endpoints = self.catalogue.endpoints.iter();
         let session = Session {
             server: server.clone(),
             server_index: self.server_index,
@@ -135,10 +138,8 @@ impl Place {
             stamps,
             purpose,
             target: self.target.clone(),
-            catalogue: self.catalogue.clone(),
-            prepared: endpoints
-                .map(|endpoint| endpoint.variants.iter().map(|_| Mutex::default()).collect())
-                .collect(),
+            live: self.live.clone(),
+            prepared: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             is_open: AtomicBool::new(true),
             lost: Notify::new(),
@@ -205,6 +206,8 @@ impl Lane {
                     let session = Arc::new(session);
                     self.is_expected.store(false, Ordering::Relaxed);
                     self.set(Some(session.clone()));
+                    // Query files may have been replaced while it was made; from here on whoever replaces them finds it.
+                    session.forget_gone();
                     let _ = tried.map(|tried| tried.send(()));
                     let why = session.last(driver).await;
                     session.is_open.store(false, Ordering::Relaxed);
@@ -262,17 +265,35 @@ impl Session {
     }
 
     /// An endpoint's statement, made ready at its first use.
-    pub(crate) async fn prepared(&self, index: usize, mask: usize) -> Result<Arc<Prepared>, NotPrepared> {
-        let place = self.prepared.get(index).and_then(|variants| variants.get(mask));
-        let endpoint = self.catalogue.endpoints.get(index);
-        let (Some(place), Some(endpoint)) = (place, endpoint) else { return Err(NotPrepared::NoSuch) };
-        if let Some(prepared) = &*place.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Ok(prepared.clone());
+    pub(crate) async fn prepared(
+        &self,
+        endpoint: &Endpoint,
+        mask: usize,
+    ) -> Result<Arc<Prepared>, NotPrepared> {
+        let known = self.known().get(&(endpoint.id, mask)).cloned();
+        if let Some(prepared) = known {
+            return Ok(prepared);
         }
         // Two that come at once do it twice, which costs less than to wait for each other.
         let prepared = Arc::new(prepare::variant(&self.client, endpoint, mask, self.is_pooled).await?);
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared.clone());
+        let mut known = self.known();
+        // Read while the lock is held: whoever replaces the endpoints comes to `forget_gone` after that. A request that began with
+        // one that is gone is the last to ask for it.
+        if self.live.load().has(endpoint.id) {
+            known.insert((endpoint.id, mask), prepared.clone());
+        }
         Ok(prepared)
+    }
+
+    /// Closes the statements of endpoints that do not serve any more; those that run go on.
+    pub(crate) fn forget_gone(&self) {
+        let mut known = self.known();
+        let live = self.live.load();
+        known.retain(|(endpoint, _), _| live.has(*endpoint));
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<(EndpointId, usize), Arc<Prepared>>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How a transaction begins on this connection; several statements at once.
@@ -302,21 +323,20 @@ impl Session {
 
     /// After a statement was refused because its tables, or the server's memory of it, are not what they were: whoever asks next
     /// has it prepared anew.
-    pub(crate) fn forget(&self, index: usize, mask: usize, outdated: &Arc<Prepared>) {
-        let place = self.prepared.get(index).and_then(|variants| variants.get(mask));
-        let Some(place) = place else { return };
-        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn forget(&self, endpoint: &Endpoint, mask: usize, outdated: &Arc<Prepared>) {
+        let (mut known, place) = (self.known(), (endpoint.id, mask));
         // Another request may have done it already.
-        if place.as_ref().is_some_and(|known| Arc::ptr_eq(known, outdated)) {
-            *place = None;
+        if known.get(&place).is_some_and(|known| Arc::ptr_eq(known, outdated)) {
+            known.remove(&place);
         }
     }
 
     async fn prepare_all(&self) -> Result<Faults, tokio_postgres::Error> {
         let mut faults = Faults::default();
-        for (index, variants) in self.prepared.iter().enumerate() {
-            for mask in 0..variants.len() {
-                match self.prepared(index, mask).await {
+        let live = self.live.load_full();
+        for endpoint in &live.catalogue.endpoints {
+            for mask in 0..endpoint.variants.len() {
+                match self.prepared(endpoint, mask).await {
                     Ok(_) | Err(NotPrepared::NoSuch) => (),
                     Err(NotPrepared::Faults(others)) => faults.extend(others),
                     Err(NotPrepared::Connection(e)) => return Err(e),

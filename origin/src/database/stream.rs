@@ -5,16 +5,15 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt as _, future};
 use tokio::time::timeout;
 use tokio_postgres::{Row, RowStream};
 
-use super::{Attempts, Database, PATIENCE, RunError, Session, Turn, no_stamp, not_prepared, of_statement};
-use crate::catalogue::Endpoint;
+use super::{Attempts, Database, RunError, Session, Turn, no_stamp, of_statement};
 use crate::catalogue::prepare::Prepared;
 use crate::error::Error;
+use crate::live::Served;
 use crate::params::{self, Given};
 
 /// A statement that has given its first row, if it has any.
@@ -32,16 +31,15 @@ impl Database {
     /// goes wrong later, and before anything is sent, can be told with `Attempts::cut_off`.
     pub(crate) async fn stream(
         &self,
-        endpoint: &Endpoint,
-        index: usize,
+        served: &Served,
         given: &Given,
         attempts: &mut Attempts,
     ) -> Result<Streaming, Error> {
-        let mask = endpoint.mask(|condition| given.holds(condition));
+        let mask = served.endpoint.mask(|condition| given.holds(condition));
         loop {
-            let turn = attempts.turn(self, endpoint).await?;
+            let turn = attempts.turn(self, &served.endpoint).await?;
             let session = turn.session().clone();
-            match self.stream_on(turn, endpoint, index, mask, given).await {
+            match self.stream_on(turn, served, mask, given).await {
                 Ok(streaming) => return Ok(streaming),
                 Err(error) => attempts.failed(&session, error).await?,
             }
@@ -51,19 +49,18 @@ impl Database {
     async fn stream_on(
         &self,
         turn: Turn,
-        endpoint: &Endpoint,
-        index: usize,
+        served: &Served,
         mask: usize,
         given: &Given,
     ) -> Result<Streaming, RunError> {
         let session = turn.session().clone();
         let mut attempt = 0;
         let (prepared, stamp, first, rows) = loop {
-            let prepared = session.prepared(index, mask).await.map_err(|e| not_prepared(&session, e))?;
-            match self.begin(&session, &prepared, endpoint, index, mask, given).await {
+            let prepared = self.prepared(&session, &served.endpoint, mask).await?;
+            match self.begin(&session, &prepared, served, mask, given).await {
                 // What was prepared may be out of date: then it is prepared again, once.
                 Err(RunError::Outdated) if attempt == 0 => {
-                    session.forget(index, mask, &prepared);
+                    session.forget(&served.endpoint, mask, &prepared);
                     attempt += 1;
                 }
                 Err(error) => return Err(error),
@@ -79,18 +76,15 @@ impl Database {
         &self,
         session: &Arc<Session>,
         prepared: &Arc<Prepared>,
-        endpoint: &Endpoint,
-        index: usize,
+        served: &Served,
         mask: usize,
         given: &Given,
     ) -> Result<(Arc<str>, Option<Row>, Pin<Box<RowStream>>), RunError> {
+        let endpoint = &served.endpoint;
         let variant =
             endpoint.variants.get(mask).ok_or(RunError::Final(Error::Endpoint("no such variant")))?;
         let bound = params::bind(endpoint, variant, prepared, given).map_err(RunError::Final)?;
-        let server = self.servers.get(session.server_index);
-        if let Some(count) = server.and_then(|server| server.statements.get(index)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.count(session, served);
         let rows = async {
             let mut rows = Box::pin(session.send(prepared, &variant.sql, bound).await?);
             let first = rows.next().await.transpose()?;
@@ -105,8 +99,7 @@ impl Database {
         };
         // The stamp first: the statement's snapshot is taken after what it says.
         let all = future::join3(begin, session.stamps.next(&session.client), rows);
-        let limit = self.config.lane(session.kind).statement_timeout + PATIENCE;
-        let Ok((begun, stamp, rows)) = timeout(limit, all).await else {
+        let Ok((begun, stamp, rows)) = timeout(self.limit(session), all).await else {
             session.abandon("no answer in time");
             return Err(RunError::Final(Error::TooLong));
         };

@@ -1,10 +1,11 @@
 //! The text format of Prometheus.
 
 use std::fmt::{Display, Write as _};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::histogram::BOUNDS_US;
-use super::{CLASSES, Metrics};
+use super::{CLASSES, EndpointMetrics, Metrics};
 use crate::database::{Database, LaneKind};
 
 /// A text that grows by samples. Label values are names of files and servers: plain ones.
@@ -35,81 +36,108 @@ impl Text {
 impl Metrics {
     pub(crate) fn text<'d>(&self, databases: impl Iterator<Item = &'d Database> + Clone) -> Text {
         let mut out = Text::default();
-        self.requests(&mut out);
-        self.statements(&mut out);
-        servers(&mut out, self.endpoint_names(), databases);
+        let serving = self.serving();
+        self.requests(&mut out, &serving);
+        statements(&mut out, &serving);
+        servers(&mut out, databases);
+        self.reloads(&mut out);
         out
     }
 
-    fn requests(&self, out: &mut Text) {
+    fn reloads(&self, out: &mut Text) {
+        let (accepted, refused) = self.reloads.read();
+        out.gauge(
+            "larder_origin_configuration_generation",
+            "Which of the sets of query files that this process has read serves; the first is 1.",
+            accepted + 1,
+        );
+        out.family(
+            "larder_origin_reloads_total",
+            "counter",
+            "Sets of query files that took the place of others.",
+        );
+        out.sample("larder_origin_reloads_total", &[], accepted);
+        out.family(
+            "larder_origin_reload_failures_total",
+            "counter",
+            "Sets of query files that were refused.",
+        );
+        out.sample("larder_origin_reload_failures_total", &[], refused);
+    }
+
+    fn requests(&self, out: &mut Text, serving: &[Arc<EndpointMetrics>]) {
+        let all = || serving.iter().map(|metrics| &**metrics).chain([&self.nowhere]);
         out.family(
             "larder_origin_requests_total",
             "counter",
             "Requests by endpoint and class of status; no endpoint: the path has none.",
         );
-        for (name, metrics) in self.names.iter().zip(&self.endpoints) {
+        for metrics in all() {
             for (class, count) in CLASSES.iter().zip(&metrics.requests) {
                 out.sample(
                     "larder_origin_requests_total",
-                    &[("endpoint", name), ("status", class)],
+                    &[("endpoint", &metrics.name), ("status", class)],
                     load(count),
                 );
             }
         }
         out.family("larder_origin_slow_requests_total", "counter", "Requests that took too long.");
-        for (name, metrics) in self.names.iter().zip(&self.endpoints) {
+        for metrics in all() {
             out.sample(
                 "larder_origin_slow_requests_total",
-                &[("endpoint", name)],
+                &[("endpoint", &metrics.name)],
                 metrics.slow_requests.count(),
-            );
-        }
-    }
-
-    fn statements(&self, out: &mut Text) {
-        let endpoints = || self.endpoint_names().iter().zip(&self.endpoints);
-        out.family(
-            "larder_origin_statement_seconds",
-            "histogram",
-            "How long an endpoint's statement took, with its wait for a connection and with second attempts.",
-        );
-        for (name, metrics) in endpoints() {
-            let metric = "larder_origin_statement_seconds";
-            let counts = metrics.statements.counts();
-            let bucket = format!("{metric}_bucket");
-            let mut so_far = 0;
-            for (bound, count) in BOUNDS_US.iter().zip(&counts.buckets) {
-                so_far += count;
-                out.sample(&bucket, &[("endpoint", name), ("le", &seconds(*bound))], so_far);
-            }
-            out.sample(&bucket, &[("endpoint", name), ("le", "+Inf")], counts.count());
-            out.sample(&format!("{metric}_sum"), &[("endpoint", name)], seconds(counts.sum_us));
-            out.sample(&format!("{metric}_count"), &[("endpoint", name)], counts.count());
-        }
-        out.family("larder_origin_slow_statements_total", "counter", "Statements that took too long.");
-        for (name, metrics) in endpoints() {
-            out.sample(
-                "larder_origin_slow_statements_total",
-                &[("endpoint", name)],
-                metrics.slow_statements.count(),
-            );
-        }
-        out.family(
-            "larder_origin_slow_queries_total",
-            "counter",
-            "Statements that count as slow queries of the hour.",
-        );
-        for (name, metrics) in endpoints() {
-            out.sample(
-                "larder_origin_slow_queries_total",
-                &[("endpoint", name)],
-                load(&metrics.slow_queries),
             );
         }
     }
 }
 
-fn servers<'d>(out: &mut Text, endpoints: &[String], databases: impl Iterator<Item = &'d Database> + Clone) {
+fn statements(out: &mut Text, serving: &[Arc<EndpointMetrics>]) {
+    out.family(
+        "larder_origin_statement_seconds",
+        "histogram",
+        "How long an endpoint's statement took, with its wait for a connection and with second attempts.",
+    );
+    for metrics in serving {
+        let metric = "larder_origin_statement_seconds";
+        let counts = metrics.statements.counts();
+        let bucket = format!("{metric}_bucket");
+        let mut so_far = 0;
+        for (bound, count) in BOUNDS_US.iter().zip(&counts.buckets) {
+            so_far += count;
+            out.sample(&bucket, &[("endpoint", &metrics.name), ("le", &seconds(*bound))], so_far);
+        }
+        out.sample(&bucket, &[("endpoint", &metrics.name), ("le", "+Inf")], counts.count());
+        out.sample(&format!("{metric}_sum"), &[("endpoint", &metrics.name)], seconds(counts.sum_us));
+        out.sample(&format!("{metric}_count"), &[("endpoint", &metrics.name)], counts.count());
+    }
+    out.family("larder_origin_slow_statements_total", "counter", "Statements that took too long.");
+    for metrics in serving {
+        out.sample(
+            "larder_origin_slow_statements_total",
+            &[("endpoint", &metrics.name)],
+            metrics.slow_statements.count(),
+        );
+    }
+    out.family(
+        "larder_origin_slow_queries_total",
+        "counter",
+        "Statements that count as slow queries of the hour.",
+    );
+    for metrics in serving {
+        out.sample(
+            "larder_origin_slow_queries_total",
+            &[("endpoint", &metrics.name)],
+            load(&metrics.slow_queries),
+        );
+    }
+    out.family("larder_origin_statements_total", "counter", "Statements sent to a server.");
+    for metrics in serving {
+        out.sample("larder_origin_statements_total", &[("endpoint", &metrics.name)], load(&metrics.sent));
+    }
+}
+
+fn servers<'d>(out: &mut Text, databases: impl Iterator<Item = &'d Database> + Clone) {
     let servers = |index: usize| databases.clone().filter_map(move |database| database.servers.get(index));
     let names =
         databases.clone().next().map(|database| database.servers.iter().map(|server| server.name.clone()));
@@ -118,17 +146,9 @@ fn servers<'d>(out: &mut Text, endpoints: &[String], databases: impl Iterator<It
         servers(index)
             .flat_map(|server| server.lanes(LaneKind::Fast).iter().filter_map(|lane| lane.session()))
     };
-    let sent = |index: usize, endpoint: usize| {
-        servers(index).filter_map(|server| server.statements.get(endpoint)).map(load).sum::<u64>()
-    };
-    out.family("larder_origin_statements_total", "counter", "Statements sent to a server.");
-    for (index, endpoint) in endpoints.iter().enumerate() {
-        let count: u64 = (0..names.len()).map(|server| sent(server, index)).sum();
-        out.sample("larder_origin_statements_total", &[("endpoint", endpoint)], count);
-    }
     out.family("larder_origin_statements_by_server_total", "counter", "The same, by server.");
     for (index, name) in names.iter().enumerate() {
-        let count: u64 = (0..endpoints.len()).map(|endpoint| sent(index, endpoint)).sum();
+        let count: u64 = servers(index).map(|server| load(&server.statements)).sum();
         out.sample("larder_origin_statements_by_server_total", &[("server", name)], count);
     }
     out.family("larder_origin_server_connections", "gauge", "Connections that serve.");

@@ -18,15 +18,16 @@ impl Status {
         let look = metrics.look();
         let (statements, requests, errors) = state.traffic_of(&look);
         let now = metrics.now();
-        let endpoints =
-            metrics.endpoint_names().iter().zip(state.by_endpoint(&look)).map(|(name, counts)| {
-                json!({
-                    "endpoint": name,
-                    "statements": counts.count(),
-                    "avgQueryTime": rounded(counts.average_ms()),
-                    "p95QueryTime": rounded(counts.quantile_ms(0.95)),
-                })
-            });
+        let endpoints = state.by_endpoint(&look);
+        let endpoints = endpoints.iter().map(|(endpoint, counts)| {
+            json!({
+                "endpoint": endpoint.name,
+                "statements": counts.count(),
+                "avgQueryTime": rounded(counts.average_ms()),
+                "p95QueryTime": rounded(counts.quantile_ms(0.95)),
+            })
+        });
+        let (accepted, refused) = metrics.reloads.read();
         let servers = pools.servers().map(|pool| {
             json!({
                 "server": &*pool.server,
@@ -59,6 +60,9 @@ impl Status {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptimeSeconds": now.as_secs(),
+            "generation": accepted + 1,
+            "reloads": accepted,
+            "reloadFailures": refused,
             "windowSeconds": self.window.as_secs_f64(),
             "metrics": {
                 "avgQueryTime": rounded(figures.average_query_time.value()),

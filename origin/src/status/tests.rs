@@ -6,19 +6,21 @@ use hyper::StatusCode;
 
 pub(super) struct Bench {
     pub(super) metrics: Metrics,
+    endpoint: Arc<EndpointMetrics>,
     pub(super) status: Status,
 }
 
 impl Bench {
     pub(super) fn new(config: &Monitoring) -> Self {
         let Ok(catalogue) = Catalogue::shipped() else { panic!("what ships is good") };
-        let metrics = Metrics::new(&catalogue, config);
+        let metrics = Metrics::new(config);
+        let endpoint = metrics.of(&catalogue).remove(0);
         let status = Status::new(config, &metrics, 2);
-        Self { metrics, status }
+        Self { metrics, endpoint, status }
     }
 
     fn statement(&self, took_ms: u64) {
-        self.metrics.statement(0, Duration::from_millis(took_ms));
+        self.metrics.statement(&self.endpoint, Duration::from_millis(took_ms));
     }
 
     fn tick(&self, second: u64) -> Vec<(Kind, bool)> {
@@ -45,10 +47,10 @@ fn figures_are_those_of_the_window() {
     assert_eq!(bench.figures().error_rate, Reading::Idle);
     for _ in 0..3 {
         bench.statement(100);
-        bench.metrics.request(Some(0), StatusCode::OK, Duration::ZERO);
+        bench.metrics.request(Some(&bench.endpoint), StatusCode::OK, Duration::ZERO);
     }
     bench.statement(1_100);
-    bench.metrics.request(Some(0), StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
+    bench.metrics.request(Some(&bench.endpoint), StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
     bench.tick(5);
     assert!((value(bench.figures().average_query_time) - 350.0).abs() < 0.001);
     assert!((value(bench.figures().error_rate) - 25.0).abs() < 0.001);

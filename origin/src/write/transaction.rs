@@ -22,6 +22,7 @@ use crate::catalogue::prepare::{NotPrepared, Prepared};
 use crate::catalogue::{Endpoint, Rows};
 use crate::database::{Database, Turn};
 use crate::error::{Error, chain};
+use crate::live::Served;
 use crate::params::{self, Bound, Given};
 
 /// Where the log of the primary is after the commit: whoever has replayed that far sees the change. Asked for in a statement
@@ -35,17 +36,20 @@ const MAX_UNKNOWN: usize = 3;
 /// What is to be done.
 #[derive(Debug)]
 pub(super) struct Write {
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) index: usize,
+    pub(super) served: Served,
     /// One for each version that the request allows, else one.
     pub(super) alternatives: Vec<Given>,
     pub(super) key: Option<Key>,
 }
 
 impl Write {
+    fn endpoint(&self) -> &Endpoint {
+        &self.served.endpoint
+    }
+
     /// The error of a write that may have happened.
     fn unknown(&self) -> Error {
-        let is_idempotent = matches!(self.endpoint.route.method, Method::PUT | Method::DELETE);
+        let is_idempotent = matches!(self.endpoint().route.method, Method::PUT | Method::DELETE);
         Error::Unknown { is_repeatable: is_idempotent || self.key.is_some() }
     }
 }
@@ -109,7 +113,7 @@ async fn attempts(database: &Database, write: &Write) -> Result<Done, Error> {
     };
     for _ in 0..MAX_ATTEMPTS {
         let mut turn = database.write_turn().await.map_err(|error| known(error, is_open))?;
-        database.count(&turn, write.index);
+        database.count(&turn, &write.served);
         let failure = match timeout(database.patience(), once(&mut turn, write)).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(failure)) => failure,
@@ -146,20 +150,20 @@ async fn attempts(database: &Database, write: &Write) -> Result<Done, Error> {
 
 async fn once(turn: &mut Turn, write: &Write) -> Result<Done, Failure> {
     let Some(first) = write.alternatives.first() else { return Ok(Done::NoRow) };
-    let mask = write.endpoint.mask(|condition| first.holds(condition));
+    let mask = write.endpoint().mask(|condition| first.holds(condition));
     let prepared = prepared(turn, write, mask).await?;
     let done = match &write.key {
         None => alone(turn, write, mask, &prepared).await,
         Some(key) => with_key(turn, write, mask, &prepared, key).await,
     };
     if let Err(Failure::Outdated) = &done {
-        turn.forget(write.index, mask, &prepared);
+        turn.forget(write.endpoint(), mask, &prepared);
     }
     done
 }
 
 async fn prepared(turn: &Turn, write: &Write, mask: usize) -> Result<Arc<Prepared>, Failure> {
-    turn.prepared(write.index, mask).await.map_err(|not| match not {
+    turn.prepared(write.endpoint(), mask).await.map_err(|not| match not {
         NotPrepared::Connection(error) => failure(error, false),
         NotPrepared::Faults(faults) => Failure::Final(Error::NotPrepared(faults)),
         NotPrepared::NoSuch => Failure::Final(Error::Endpoint("the endpoint has no such statement")),
@@ -176,7 +180,7 @@ async fn alone(turn: &Turn, write: &Write, mask: usize, prepared: &Prepared) -> 
             future::join(statement, position(&turn.client)).await
         };
         if let Some(ran) = found(write, ran.map_err(|error| failure(error, true))?) {
-            let kept = answer::kept(&write.endpoint, &prepared.layout, given, ran.row.as_ref());
+            let kept = answer::kept(write.endpoint(), &prepared.layout, given, ran.row.as_ref());
             let kept = kept.map_err(Failure::Final)?;
             return Ok(Done::Changed(Answered { kept, server: turn.server.clone(), position }));
         }
@@ -215,7 +219,7 @@ async fn with_key(
         let statement = statement(turn, write, mask, prepared, given)?;
         let ran = if nth == 0 {
             let begin = turn.client.batch_execute(&begin_sql);
-            let claim = key.claim(&turn.client, &write.endpoint.name);
+            let claim = key.claim(&turn.client, &write.endpoint().name);
             let (begun, claimed, ran) = future::join3(begin, claim, statement).await;
             begun.map_err(not_sent)?;
             match claimed {
@@ -240,7 +244,7 @@ async fn with_key(
         rollback(turn).await?;
         return Ok(Done::NoRow);
     };
-    let kept = answer::kept(&write.endpoint, &prepared.layout, given, ran.row.as_ref());
+    let kept = answer::kept(write.endpoint(), &prepared.layout, given, ran.row.as_ref());
     let kept = kept.map_err(Failure::Final)?;
     let commit = turn.client.batch_execute("COMMIT");
     let (stored, committed, position) =
@@ -271,7 +275,7 @@ async fn rollback(turn: &mut Turn) -> Result<(), Failure> {
 
 /// Does it, looks whether that found something, and takes it back.
 async fn look(turn: &mut Turn, write: &Write, given: &Given) -> Result<bool, Failure> {
-    let mask = write.endpoint.mask(|condition| given.holds(condition));
+    let mask = write.endpoint().mask(|condition| given.holds(condition));
     let prepared = prepared(turn, write, mask).await?;
     let begin_sql = turn.begin();
     turn.begins();
@@ -303,9 +307,9 @@ fn statement<'w>(
     prepared: &'w Prepared,
     given: &'w Given,
 ) -> Result<impl Future<Output = Result<Ran, tokio_postgres::Error>> + 'w, Failure> {
-    let variant = write.endpoint.variants.get(mask);
+    let variant = write.endpoint().variants.get(mask);
     let variant = variant.ok_or(Failure::Final(Error::Endpoint("no such variant")))?;
-    let bound = params::bind(&write.endpoint, variant, prepared, given).map_err(Failure::Final)?;
+    let bound = params::bind(write.endpoint(), variant, prepared, given).map_err(Failure::Final)?;
     Ok(run_to_end(turn, prepared, &variant.sql, bound))
 }
 
@@ -327,7 +331,7 @@ async fn run_to_end(
 
 /// What was run, if it found something.
 fn found(write: &Write, ran: Ran) -> Option<Ran> {
-    let has_found = match write.endpoint.rows {
+    let has_found = match write.endpoint().rows {
         Rows::Exec => ran.count > 0,
         Rows::One | Rows::Many | Rows::Cursor { .. } | Rows::Page { .. } => ran.row.is_some(),
     };

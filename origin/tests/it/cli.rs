@@ -123,15 +123,6 @@ fn a_request_that_is_running_is_answered_before_the_end() {
 }
 
 #[test]
-fn a_hangup_is_answered_in_the_log_and_ends_nothing() {
-    let database = Database::seeded();
-    let mut serving = database.serve();
-    serving.process.signal("HUP").unwrap();
-    serving.process.wait_for_line("SIGHUP: nothing is read again while serving").unwrap();
-    assert_eq!(serving.get("/resources/res-1").status, 200);
-}
-
-#[test]
 fn a_second_signal_does_not_wait() {
     let file = "-- route: GET /slow\n-- rows: one\n-- read: primary\n\nSELECT '1'::json AS body FROM (SELECT pg_sleep(600)) s";
     let mut serving = Database::empty().serve_with("workers = 1", &[("slow.sql", file)]);

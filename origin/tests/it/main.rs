@@ -26,3 +26,4 @@ mod doctor;
 mod tls;
 mod pooler;
 mod limits;
+mod reload;

@@ -1,0 +1,145 @@
+//! Reading the query files again while serving, by SIGHUP: read, check, prepare on every server that can be reached, swap. Files
+//! with a fault change nothing, and neither do files that one server prepares and another one does not.
+//!
+//! Requests do not wait for it and do not fail for it: they end with the endpoints that they began with. Knows nothing of
+//! the rest of the configuration, which is read at the start. Read next: `live.rs`; `database/lane.rs` for what becomes of
+//! prepared statements.
+
+use std::sync::Arc;
+
+use futures_util::future;
+use tokio::signal::unix::Signal;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::catalogue::Catalogue;
+use crate::catalogue::prepare::{self, NotPrepared};
+use crate::check;
+use crate::config::{Config, Purpose};
+use crate::database::{Opened, Target};
+use crate::error::chain;
+use crate::faults::Faults;
+use crate::live::Live;
+use crate::serve::Shared;
+
+/// What a reload did.
+struct Reloaded {
+    generation: u64,
+    changes: Vec<String>,
+    /// The servers that could not be asked, and why.
+    not_asked: Vec<String>,
+}
+
+/// Why nothing changed.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("{0}")]
+    Faults(#[from] Faults),
+    #[error("no server could be asked whether it takes the statements:\n{}", .0.join("\n"))]
+    NoServer(Vec<String>),
+    #[error("reading them ended in a panic")]
+    Panic,
+}
+
+/// Reads again at each signal, one after the other; signals that come meanwhile are one more. Never returns; ends with whoever
+/// polls it.
+pub(crate) async fn run(config: Config, shared: Arc<Shared>, mut hangup: Signal) {
+    let read_plans = |live: &Live| {
+        let mut reading = JoinSet::new();
+        let (config, targets) = (config.clone(), shared.targets.clone());
+        reading.spawn(check::warn_of_plans(config, live.catalogue.clone(), targets));
+        reading
+    };
+    // Dropped with the plans of a catalogue that serves no more.
+    let mut _reading = read_plans(&shared.live.load());
+    while hangup.recv().await.is_some() {
+        if config.queries.is_none() {
+            warn!(
+                "SIGHUP: the query files that ship are part of the program: there is nothing to read again; \
+                 `[queries] directory` names a folder of your own"
+            );
+            continue;
+        }
+        match reload(&config, &shared).await {
+            Ok(Reloaded { generation, changes, not_asked }) => {
+                info!(generation, ?changes, "query files reloaded");
+                for server in not_asked {
+                    warn!(
+                        "was not asked whether it takes the statements, and will be when it is there: {server}"
+                    );
+                }
+                _reading = read_plans(&shared.live.load());
+            }
+            Err(refused) => {
+                shared.metrics.reloads.refuse();
+                error!("the new set of query files was refused, the old one goes on serving:\n{refused}");
+            }
+        }
+    }
+    future::pending().await
+}
+
+async fn reload(config: &Config, shared: &Shared) -> Result<Reloaded, Refused> {
+    let old = shared.live.load_full();
+    let directory = config.queries.clone().unwrap_or_default();
+    let catalogue =
+        spawn_blocking(move || Catalogue::load(&directory)).await.map_err(|_| Refused::Panic)??;
+    let catalogue = Arc::new(catalogue.keeping(&old.catalogue));
+    let not_asked = ask_servers(config, &catalogue, &shared.targets).await?;
+    let changes = catalogue.changes_since(&old.catalogue);
+    let live = Arc::new(old.next(catalogue, &shared.metrics));
+    shared.live.store(live.clone());
+    for session in shared.ready().flat_map(|database| database.sessions()) {
+        session.forget_gone();
+    }
+    // What is counted is what serves: who waits for the generation meets it.
+    shared.metrics.reloads.accept();
+    Ok(Reloaded { generation: live.generation, changes, not_asked })
+}
+
+/// Whether every server takes every statement. Gives those that could not be asked; at least one was.
+async fn ask_servers(
+    config: &Config,
+    catalogue: &Catalogue,
+    targets: &[Arc<Target>],
+) -> Result<Vec<String>, Refused> {
+    let answers = future::join_all(targets.iter().map(|target| ask(target, config, catalogue))).await;
+    let (mut found, mut not_asked) = (Vec::new(), Vec::new());
+    for (target, answer) in targets.iter().zip(answers) {
+        match answer {
+            Ok(faults) => found.push((&*target.name, faults)),
+            Err(why) => not_asked.push(format!("{} ({}): {why}", target.name, target.url)),
+        }
+    }
+    Faults::of_servers(&found).or(())?;
+    match found.is_empty() {
+        true => Err(Refused::NoServer(not_asked)),
+        false => Ok(not_asked),
+    }
+}
+
+/// On a connection of its own: those that serve are not held up, and a server on which none serves, perhaps because of the very
+/// file that was mended, is asked as well. `Err`: it says nothing, and why.
+async fn ask(target: &Target, config: &Config, catalogue: &Catalogue) -> Result<Faults, String> {
+    let connect_timeout = config.database.connect_timeout;
+    // As long as a connection that serves may take for the same.
+    let limit = connect_timeout * 2;
+    let purpose = Purpose::Reads(config.database.statement_timeout);
+    let asked = async {
+        let Opened { client, is_pooled, .. } = target.open(purpose, connect_timeout).await?;
+        let mut faults = Faults::default();
+        for endpoint in &catalogue.endpoints {
+            for mask in 0..endpoint.variants.len() {
+                match prepare::variant(&client, endpoint, mask, is_pooled).await {
+                    Ok(_) | Err(NotPrepared::NoSuch) => (),
+                    Err(NotPrepared::Faults(others)) => faults.extend(others),
+                    Err(NotPrepared::Connection(e)) => return Err(e),
+                }
+            }
+        }
+        Ok(faults)
+    };
+    let silent = |_| format!("no answer within {limit:?}");
+    timeout(limit, asked).await.map_err(silent)?.map_err(|e: tokio_postgres::Error| chain(&e))
+}
