@@ -28,6 +28,8 @@ pub mod upgrade;
 pub mod memory;
 pub mod searches;
 pub mod invalidations;
+pub mod session;
+pub mod subscriptions;
 pub mod upstream;
 pub mod worker;
 pub mod live;

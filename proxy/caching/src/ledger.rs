@@ -241,6 +241,13 @@ impl Ledger {
         self.leave_limbo();
     }
 
+    /// All events up to here have been seen to be visible on the primary: whoever hears of them can ask for what they are about.
+    pub fn shown(&self) -> Position {
+        let xmin = self.seen_by.iter().flatten().map(|(xmin, _)| *xmin).max().unwrap_or_default();
+        let hidden = self.limbo.range(xmin..).filter(|(_, limbo)| limbo.seen_from.is_none());
+        hidden.map(|(_, limbo)| limbo.end.before()).fold(self.position, Position::min)
+    }
+
     /// Before the request is sent.
     pub fn begin_fill(&mut self, now: Timestamp) -> Fill {
         let number = self.next_fill;

@@ -130,3 +130,22 @@ fn a_full_limbo_gives_up_the_slowest_fill_and_then_refuses_what_it_forgot() {
     let fill = ledger.begin_fill(NOW);
     assert_eq!(ledger.end_fill(fill, Some(&all)).map(|seen| seen.position), Ok(Position::new(100 + MANY)));
 }
+
+#[test]
+fn an_event_is_shown_once_a_snapshot_of_the_primary_sees_it() {
+    let mut ledger = ledger();
+    for (xid, end) in [(12, 120), (11, 130), (13, 140)] {
+        ledger.apply(Xid::new(xid), Position::new(end), NOW);
+    }
+    let mut shown_by = |snapshot| {
+        ledger.primary_shows(&Snapshot::parse(snapshot).expect(snapshot));
+        ledger.shown().number()
+    };
+    assert_eq!(shown_by("11:11:"), 119);
+    assert_eq!(shown_by("11:13:11"), 129);
+    // A fill that may not see them is still under way or not: it makes no difference.
+    assert_eq!(shown_by("13:14:13"), 139);
+    assert_eq!(shown_by("14:14:"), 140);
+    ledger.reach(Position::new(150), NOW);
+    assert_eq!(ledger.shown(), Position::new(150));
+}
