@@ -143,6 +143,8 @@ fn work(proxy: Arc<Proxy>, sockets: Vec<std::net::TcpListener>, stopping: watch:
             }
         }
         while acceptors.join_next().await.is_some() {}
+        // They would go on for as long as they are read.
+        worker.proxy.subscriptions.end_all();
         // Every connection holds a permit: when all are back, all have ended.
         let all = u32::try_from(limits.max_connections).unwrap_or(u32::MAX);
         if tokio::time::timeout(limits.drain_timeout, permits.acquire_many(all)).await.is_err() {

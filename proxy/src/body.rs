@@ -10,7 +10,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 
-use crate::{arriving::Reader, error::Error, pieces::Pieces, upstream::UpstreamBody};
+use crate::{
+    arriving::Reader, error::Error, live_updates::EventStream, pieces::Pieces, upstream::UpstreamBody,
+};
 
 /// What is sent to a client.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub enum Body {
     Upstream(Box<UpstreamBody>),
     /// The same, behind a beginning that was stored.
     Completed(VecDeque<Bytes>, Box<UpstreamBody>),
+    /// Live updates, for as long as they are read.
+    Events(Box<EventStream>),
 }
 
 impl Body {
@@ -48,7 +52,7 @@ impl Body {
     /// The names of trailer fields that may come behind it.
     pub fn announced_trailers(&self) -> Option<&HeaderValue> {
         match self {
-            Body::Whole(_) | Body::Stored(..) | Body::Pieces(_) => None,
+            Body::Whole(_) | Body::Stored(..) | Body::Pieces(_) | Body::Events(_) => None,
             Body::Arriving(reader) => reader.announced_trailers(),
             Body::Upstream(body) | Body::Completed(_, body) => body.announced_trailers(),
         }
@@ -72,6 +76,9 @@ impl http_body::Body for Body {
                 Poll::Ready(piece.map(|bytes| Ok(Frame::data(bytes))))
             }
             Body::Pieces(pieces) => Poll::Ready(pieces.pop_front().map(|bytes| Ok(Frame::data(bytes)))),
+            Body::Events(events) => {
+                events.poll_chunk(context).map(|event| event.map(|event| Ok(Frame::data(event))))
+            }
             Body::Upstream(body) => Pin::new(body.as_mut()).poll_frame(context),
             Body::Completed(ahead, body) => match ahead.pop_front() {
                 Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
@@ -83,7 +90,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Body::Whole(bytes) => bytes.is_none(),
-            Body::Arriving(_) => false,
+            Body::Arriving(_) | Body::Events(_) => false,
             Body::Stored(pieces, next) => pieces.iter().nth(*next).is_none(),
             Body::Pieces(pieces) => pieces.is_empty(),
             Body::Upstream(body) => body.is_end_stream(),
@@ -95,7 +102,7 @@ impl http_body::Body for Body {
         match self {
             Body::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             // The length, if it is known, stands in the fields.
-            Body::Arriving(_) | Body::Completed(..) => SizeHint::default(),
+            Body::Arriving(_) | Body::Completed(..) | Body::Events(_) => SizeHint::default(),
             Body::Stored(pieces, next) => {
                 SizeHint::with_exact(pieces.iter().skip(*next).map(|bytes| bytes.len() as u64).sum())
             }

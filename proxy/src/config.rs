@@ -132,6 +132,8 @@ pub struct Route {
     pub tags: Vec<TagTemplate>,
     /// What a connection of a client may switch to; most routes have none.
     pub upgrade: Vec<UpgradeProtocol>,
+    /// Answers with a stream of what changes, and asks no upstream.
+    pub live: bool,
     /// Its own, in this order; those of [`Config::policies`] come before them.
     pub policies: Vec<PolicyUse>,
 }

@@ -20,6 +20,7 @@ use plugin_host::Answer;
 use crate::{
     body::Body,
     error::Error,
+    live_updates::{self, EventStream},
     lookup::Reusable,
     memory::StoredBody,
     observe::{Forward, Outcome},
@@ -33,6 +34,8 @@ pub enum Delivery {
     Made(Answer),
     Reused(Reusable),
     Forwarded(Forwarded),
+    /// Of changes, for as long as they are read.
+    Live(Box<EventStream>),
 }
 
 /// A response that the upstream gave for this request.
@@ -57,6 +60,7 @@ impl Delivery {
             Delivery::Made(_) => Outcome::Policy,
             Delivery::Reused(reusable) => reusable.outcome,
             Delivery::Forwarded(forwarded) => Outcome::Forwarded(forwarded.why),
+            Delivery::Live(_) => Outcome::Live,
         }
     }
 }
@@ -66,6 +70,7 @@ pub fn response(request: &Request, delivery: Delivery) -> Result<Response<Body>,
         Delivery::Made(answer) => Ok(made(request, answer)),
         Delivery::Reused(reusable) => reused(request, reusable),
         Delivery::Forwarded(forwarded) => Ok(forward(request, forwarded)),
+        Delivery::Live(stream) => Ok(live_updates::response(stream)),
     }
 }
 
@@ -293,7 +298,7 @@ fn reused_status(reusable: &Reusable) -> HeaderValue {
         Outcome::HitStaleIfError => write!(rest, "larder; hit; ttl={ttl_s}; detail=stale-if-error"),
         Outcome::HitStaleAccepted => write!(rest, "larder; hit; ttl={ttl_s}; detail=max-stale"),
         Outcome::HitStale => write!(rest, "larder; hit; ttl={ttl_s}; detail=stale-while-revalidate"),
-        Outcome::Hit | Outcome::Forwarded(_) | Outcome::Policy | Outcome::Error => rest
+        Outcome::Hit | Outcome::Forwarded(_) | Outcome::Policy | Outcome::Live | Outcome::Error => rest
             .write_all(b"larder; hit; ttl=")
             .and_then(|()| rest.write_all(itoa::Buffer::new().format(ttl_s).as_bytes())),
     };

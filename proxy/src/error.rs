@@ -25,6 +25,10 @@ pub enum Error {
     ProxyLoopDetected,
     #[error("{limit} requests wait for one fetch already")]
     TooManyWaiters { limit: usize },
+    #[error("subscription refused: {0}")]
+    BadSubscription(&'static str),
+    #[error("{limit} subscribers are there already")]
+    TooManySubscribers { limit: usize },
     #[error("`only-if-cached`, and nothing is stored")]
     OnlyIfCached,
     #[error("connect to upstream \"{upstream}\" ({server}): {source}")]
@@ -64,7 +68,9 @@ pub enum Side {
 impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
-            Error::HttpRequestError(_) | Error::Body(_) => StatusCode::BAD_REQUEST,
+            Error::HttpRequestError(_) | Error::BadSubscription(_) | Error::Body(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Error::MethodRefused(_) => StatusCode::METHOD_NOT_ALLOWED,
             Error::NoRoute => StatusCode::NOT_FOUND,
             Error::RequestBodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -75,9 +81,9 @@ impl Error {
             | Error::ConnectionTerminated { .. }
             | Error::HttpProtocolError { .. }
             | Error::BodyEndedEarly => StatusCode::BAD_GATEWAY,
-            Error::ConnectionLimitReached { .. } | Error::TooManyWaiters { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Error::ConnectionLimitReached { .. }
+            | Error::TooManyWaiters { .. }
+            | Error::TooManySubscribers { .. } => StatusCode::SERVICE_UNAVAILABLE,
             //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.7
             //# The only-if-cached request directive indicates that the client only
             //# wishes to obtain a stored response.  Caches that honor this request
@@ -112,6 +118,8 @@ impl Error {
             | Error::RequestBodyTimeout { .. }
             | Error::ExpectationFailed(_)
             | Error::OnlyIfCached
+            | Error::BadSubscription(_)
+            | Error::TooManySubscribers { .. }
             | Error::Body(_) => Side::Client,
             Error::ConnectionRefused { .. }
             | Error::ConnectionTimeout { .. }
@@ -131,7 +139,7 @@ impl Error {
     /// What the client is told. Names of upstreams and of policies stay inside.
     pub fn public_text(&self) -> &'static str {
         match self {
-            Error::HttpRequestError(reason) => reason,
+            Error::HttpRequestError(reason) | Error::BadSubscription(reason) => reason,
             Error::MethodRefused(_) => "this method is not served here",
             Error::NoRoute => "no route takes this request",
             Error::RequestBodyTooLarge { .. } => "the request body is too large",
@@ -139,6 +147,7 @@ impl Error {
             Error::ExpectationFailed(_) => "only `100-continue` can be expected",
             Error::ProxyLoopDetected => "the request goes in a circle",
             Error::TooManyWaiters { .. } => "too many requests wait for this",
+            Error::TooManySubscribers { .. } => "too many subscribers",
             Error::OnlyIfCached => "nothing is stored for this request",
             Error::ConnectionRefused { .. } | Error::ConnectionTerminated { .. } => {
                 "the upstream could not be reached"

@@ -30,6 +30,7 @@ pub mod searches;
 pub mod invalidations;
 pub mod session;
 pub mod subscriptions;
+pub mod live_updates;
 pub mod upstream;
 pub mod worker;
 pub mod live;

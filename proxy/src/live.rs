@@ -23,6 +23,7 @@ use crate::{
     observe::WorkerMetrics,
     request::Target,
     searches::Searches,
+    subscriptions::Subscriptions,
 };
 
 mod chain;
@@ -39,6 +40,7 @@ pub struct Proxy {
     pub fills: Arc<Fills>,
     pub unshareable: Unshareable,
     pub searches: Searches,
+    pub subscriptions: Arc<Subscriptions>,
     pub metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
     pub reload_failures: AtomicU64,
     live: ArcSwap<Live>,
@@ -79,6 +81,7 @@ impl Proxy {
             fills: Arc::default(),
             unshareable: Unshareable::default(),
             searches: Searches::default(),
+            subscriptions: Arc::default(),
             metrics: Mutex::default(),
             reload_failures: AtomicU64::new(0),
             live: ArcSwap::from_pointee(Live { generation: 1, config, chains }),

@@ -55,11 +55,13 @@ pub enum Outcome {
     Forwarded(Forward),
     /// The policy answered.
     Policy,
+    /// A stream of live updates began.
+    Live,
     Error,
 }
 
 impl Outcome {
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
     pub const ALL: [Outcome; Outcome::COUNT] = [
         Outcome::Hit,
         Outcome::HitStale,
@@ -77,6 +79,7 @@ impl Outcome {
         Outcome::Forwarded(Forward::Request),
         Outcome::Forwarded(Forward::Partial),
         Outcome::HitStaleAccepted,
+        Outcome::Live,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -88,6 +91,7 @@ impl Outcome {
             Outcome::Validated => "validated",
             Outcome::Collapsed => "collapsed",
             Outcome::Policy => "policy",
+            Outcome::Live => "live",
             Outcome::Error => "error",
             Outcome::Forwarded(forward) => forward.as_str(),
         }
@@ -112,6 +116,7 @@ impl Outcome {
             Outcome::Forwarded(Forward::Request) => 13,
             Outcome::Forwarded(Forward::Partial) => 14,
             Outcome::HitStaleAccepted => 15,
+            Outcome::Live => 16,
         }
     }
 

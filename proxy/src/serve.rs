@@ -19,6 +19,7 @@ use crate::{
     coalesce::{self, Turn},
     deliver::{self, Delivery},
     error::{Error, Side},
+    live_updates,
     lookup::{self, Found},
     memory::Stored,
     observe::{Forward, Outcome},
@@ -143,6 +144,9 @@ fn decide(worker: &Rc<Worker>, request: &mut Request, routed: Routed) -> Result<
         Ruling::Answer(made) => return Ok(Step::Delivered(Delivery::Made(made))),
         Ruling::Proceed(plan) => plan,
     };
+    if plan.routed.route().live {
+        return live_updates::open(worker, request).map(Step::Delivered);
+    }
     if let Some(protocols) = upgrade::granted(request, plan.routed.route()) {
         return Ok(Step::Switch(plan, protocols));
     }

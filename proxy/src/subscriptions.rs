@@ -90,6 +90,8 @@ struct State {
     subscribers: Slab<Subscriber>,
     by_tag: HashMap<Box<str>, Vec<usize>>,
     cut_off: u64,
+    /// The process comes to its end.
+    is_ending: bool,
 }
 
 /// Shared by all workers and the feed's client.
@@ -186,7 +188,7 @@ impl Subscriptions {
         }
         let tags: Box<[Box<str>]> = tags.into_iter().collect();
         let mut state = self.lock();
-        if state.subscribers.len() >= max {
+        if state.subscribers.len() >= max || state.is_ending {
             return Err(Refused::TooMany);
         }
         let (queue, events) = mpsc::channel(QUEUE);
@@ -209,6 +211,7 @@ impl Subscriptions {
     /// For an end of the process: all streams come to their end.
     pub fn end_all(&self) {
         let mut state = self.lock();
+        state.is_ending = true;
         state.subscribers.clear();
         state.by_tag.clear();
     }

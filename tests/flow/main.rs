@@ -33,6 +33,7 @@ mod admin;
 mod explain;
 mod stalled;
 mod drain;
+mod live_updates;
 
 mod raw;
 

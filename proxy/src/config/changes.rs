@@ -164,7 +164,8 @@ impl Upstream {
 
 impl Route {
     fn facts(&self, config: &Config) -> Facts {
-        let Self { name: _, matcher, upstream, upstreams, cache, key, vary, tags, upgrade, policies } = self;
+        let Self { name: _, matcher, upstream, upstreams, cache, key, vary, tags, upgrade, live, policies } =
+            self;
         let named = |index: &usize| {
             config.upstreams.get(*index).map_or_else(String::new, |upstream| upstream.name.to_string())
         };
@@ -194,6 +195,7 @@ impl Route {
             ("vary", format!("{vary:?}")),
             ("tags", if tags.is_empty() { unset() } else { listed(tags) }),
             ("upgrade", if upgrade.is_empty() { unset() } else { listed(upgrade) }),
+            ("live", live.to_string()),
             ("policy.component", components(policies)),
             ("policy.on_fault", some_listed(policies, |policy| policy.on_fault.to_string())),
         ]

@@ -39,6 +39,7 @@ pub(super) fn default_route() -> Route {
         vary: VaryRules::default(),
         tags: Vec::new(),
         upgrade: Vec::new(),
+        live: false,
         policies: Vec::new(),
     }
 }
@@ -104,9 +105,10 @@ fn route(
     let tags = tags.map(|value| tags_of(&value, matcher.path.as_ref())).unwrap_or_default();
     let upgrade = section.get("upgrade").and_then(|value| value.list(MAX_UPGRADES)).unwrap_or_default();
     let upgrade = upgrade.iter().filter_map(|item| item.parse("\"websocket\"")).collect();
+    let live = section.get("live").and_then(|value| value.bool()).unwrap_or(false);
     let policies = own_policies(&mut section, file);
     section.finish();
-    Route { name, matcher, upstream, upstreams: choices, cache, key, vary, tags, upgrade, policies }
+    Route { name, matcher, upstream, upstreams: choices, cache, key, vary, tags, upgrade, live, policies }
 }
 
 /// The bool is false if there is a path that could not be read.
