@@ -6,22 +6,28 @@
 //! prepared statements.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future;
 use tokio::signal::unix::Signal;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::catalogue::Catalogue;
 use crate::catalogue::prepare::{self, NotPrepared};
 use crate::check;
+use crate::clock::Stopwatch;
 use crate::config::{Config, Purpose};
 use crate::database::{Opened, Target};
 use crate::error::chain;
 use crate::faults::Faults;
 use crate::live::Live;
 use crate::serve::Shared;
+
+/// For a replica to replay the migration that ended just before the signal.
+const REPLAY_PATIENCE: Duration = Duration::from_secs(3);
+const REPLAY_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a reload did.
 struct Reloaded {
@@ -104,14 +110,24 @@ async fn ask_servers(
     catalogue: &Catalogue,
     targets: &[Arc<Target>],
 ) -> Result<Vec<String>, Refused> {
-    let answers = future::join_all(targets.iter().map(|target| ask(target, config, catalogue))).await;
-    let (mut found, mut not_asked) = (Vec::new(), Vec::new());
-    for (target, answer) in targets.iter().zip(answers) {
-        match answer {
-            Ok(faults) => found.push((&*target.name, faults)),
-            Err(why) => not_asked.push(format!("{} ({}): {why}", target.name, target.url)),
+    let watch = Stopwatch::start();
+    let (found, not_asked) = loop {
+        let answers = future::join_all(targets.iter().map(|target| ask(target, config, catalogue))).await;
+        let (mut found, mut not_asked) = (Vec::new(), Vec::new());
+        for (target, answer) in targets.iter().zip(answers) {
+            match answer {
+                Ok(faults) => found.push((&*target.name, faults)),
+                Err(why) => not_asked.push(format!("{} ({}): {why}", target.name, target.url)),
+            }
         }
-    }
+        let refusing: Vec<_> = found.iter().filter(|(_, faults)| !faults.is_empty()).collect();
+        if refusing.is_empty() || refusing.len() == found.len() || watch.elapsed() > REPLAY_PATIENCE {
+            break (found, not_asked);
+        }
+        let names: Vec<_> = refusing.iter().map(|(name, _)| *name).collect();
+        info!("not every server takes the new query files, asking again for a moment: {}", names.join(", "));
+        sleep(REPLAY_PAUSE).await;
+    };
     Faults::of_servers(&found).or(())?;
     match found.is_empty() {
         true => Err(Refused::NoServer(not_asked)),

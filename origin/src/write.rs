@@ -5,6 +5,7 @@
 //! Read next: `write/transaction.rs`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use hyper::body::Body;
 use hyper::header::{IF_MATCH, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::debug;
 
 use crate::catalogue::{Condition, Endpoint, Idempotency, In};
@@ -39,6 +40,9 @@ pub(crate) use members::MAX_ROWS;
 use idempotency::{IDEMPOTENCY_KEY, Key};
 use precondition::IfMatch;
 use transaction::{Done, Write};
+
+/// Between two looks for an endpoint that keeps answers: query files can be replaced.
+const KEEPER_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) async fn respond<B>(
     worker: &Worker,
@@ -145,15 +149,13 @@ fn key(endpoint: &Endpoint, head: &Parts, body: &[u8]) -> Result<Option<Key>, Er
 
 /// Removes old keys, until the runtime ends; from the time on when there is an endpoint that keeps some.
 pub(crate) async fn remove_old_keys(database: Arc<Database>, live: Arc<ArcSwap<Live>>) {
-    let mut has_kept = false;
+    while !live.load().catalogue.endpoints.iter().any(|endpoint| endpoint.keeps_keys()) {
+        sleep(KEEPER_INTERVAL).await;
+    }
     let mut ticks = interval(idempotency::REMOVAL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        has_kept = has_kept || live.load().catalogue.endpoints.iter().any(|endpoint| endpoint.keeps_keys());
-        if !has_kept {
-            continue;
-        }
         // Without a primary there is nothing to be removed from; it is said elsewhere.
         let Ok(turn) = database.write_turn().await else { continue };
         if let Err(error) = idempotency::remove_old(&turn.client).await {

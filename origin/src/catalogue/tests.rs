@@ -98,3 +98,25 @@ fn the_files_of_the_description_are_good() {
         assert!(all.contains(&format!("-- {key}")), "no example of {key}");
     }
 }
+
+#[test]
+fn what_is_read_again_is_the_same_endpoint_only_if_its_file_is_as_it_was() {
+    let file = |name: &str, value: &str| {
+        let text = format!("-- route: GET /{name}\n-- rows: one\n\nSELECT '{value}'::json AS body");
+        (PathBuf::from(format!("{name}.sql")), text)
+    };
+    let read = |files: Vec<_>| Catalogue::parse(files).unwrap();
+    let old = read(vec![file("a", "1"), file("b", "1"), file("d", "1")]);
+    let new = read(vec![file("a", "1"), file("b", "2"), file("c", "1")]).keeping(&old);
+    let ids =
+        |catalogue: &Catalogue| catalogue.endpoints.iter().map(|endpoint| endpoint.id).collect::<Vec<_>>();
+    let (before, after) = (ids(&old), ids(&new));
+    assert!(Arc::ptr_eq(&old.endpoints[0], &new.endpoints[0]));
+    assert!(after[1..].iter().all(|id| !before.contains(id)));
+    assert_eq!(new.changes_since(&old), ["changed `b`", "added `c`", "removed `d`"]);
+    assert_eq!(new.endpoints[1].source.text.lines().last(), Some("SELECT '2'::json AS body"));
+    // A text that was there before is another endpoint now.
+    let back = read(vec![file("b", "1")]).keeping(&new);
+    assert!(!before.contains(&ids(&back)[0]));
+    assert!(read(vec![file("b", "1")]).keeping(&back).changes_since(&back).is_empty());
+}

@@ -287,9 +287,10 @@ impl Session {
 
     /// Closes the statements of endpoints that do not serve any more; those that run go on.
     pub(crate) fn forget_gone(&self) {
-        let mut known = self.known();
         let live = self.live.load();
-        known.retain(|(endpoint, _), _| live.has(*endpoint));
+        let gone: Vec<_> = self.known().extract_if(|(endpoint, _), _| !live.has(*endpoint)).collect();
+        // Each is a message to the server: not while requests would wait for the lock.
+        drop(gone);
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<(EndpointId, usize), Arc<Prepared>>> {

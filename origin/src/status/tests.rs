@@ -133,3 +133,57 @@ fn the_proxys_cache_is_the_proxys() {
     assert_eq!(json["metrics"]["cacheHitRate"], 90.0);
     assert_eq!(json["metrics"]["avgQueryTime"], serde_json::Value::Null);
 }
+
+#[test]
+fn endpoints_that_go_take_their_names_with_them_and_leave_their_counts() {
+    let bench = Bench::new(&Monitoring::default());
+    let catalogue = |names: &[&str]| {
+        let file = |name: &&str| {
+            let text = format!("-- route: GET /{name}\n-- rows: one\n\nSELECT '1'::json AS body");
+            (format!("{name}.sql").into(), text)
+        };
+        Catalogue::parse(names.iter().map(file).collect()).unwrap()
+    };
+    let count = |metrics: &EndpointMetrics| {
+        bench.metrics.request(Some(metrics), StatusCode::OK, Duration::ZERO);
+        bench.metrics.statement(metrics, Duration::from_millis(1));
+    };
+    let endpoints = || {
+        let json = bench.status.json(&bench.metrics, &Pools::default());
+        let of = |endpoint: &serde_json::Value| {
+            (endpoint["endpoint"].as_str().unwrap().to_owned(), endpoint["statements"].as_u64().unwrap())
+        };
+        let endpoints: Vec<_> = json["endpoints"].as_array().unwrap().iter().map(of).collect();
+        (endpoints, json["requests"].as_u64().unwrap())
+    };
+    let all = |pairs: &[(&str, u64)]| {
+        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<Vec<_>>()
+    };
+    let first = bench.metrics.of(&catalogue(&["a", "b"]));
+    first.iter().for_each(|metrics| count(metrics));
+    bench.tick(5);
+    assert_eq!(endpoints(), (all(&[("a", 1), ("b", 1)]), 2));
+    // One stays, one goes, one comes.
+    let second = bench.metrics.of(&catalogue(&["0", "b"]));
+    assert!(Arc::ptr_eq(&first[1], &second[1]));
+    second.iter().for_each(|metrics| count(metrics));
+    // Of a request that is late.
+    count(&first[0]);
+    assert_eq!(endpoints(), (all(&[("0", 1), ("b", 2)]), 4));
+    let text = bench.metrics.text(std::iter::empty()).0;
+    assert!(text.contains("endpoint=\"b\"") && !text.contains("endpoint=\"a\""), "{text}");
+    // When the window begins between the two, and the one that went is back, it has not been there.
+    for second in (10..=400).step_by(5) {
+        bench.tick(second);
+    }
+    let third = bench.metrics.of(&catalogue(&["a", "b"]));
+    count(&third[0]);
+    assert_eq!(endpoints(), (all(&[("a", 1), ("b", 0)]), 1));
+    // However often: as many as there are.
+    let lines = bench.metrics.text(std::iter::empty()).0.lines().count();
+    for round in 0..1000 {
+        bench.metrics.of(&catalogue(&["a", &format!("b{round}")])).iter().for_each(|metrics| count(metrics));
+    }
+    assert_eq!(bench.metrics.text(std::iter::empty()).0.lines().count(), lines);
+    assert_eq!(endpoints().1, 2001);
+}

@@ -1,13 +1,14 @@
 //! Through PgBouncer in transaction mode: what one session does is never seen by the next one that gets it.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rig::http::{Client, Response};
 use rig::postgres::{Node, Pooler, PostgresError, value};
 use serde_json::Value;
 
-use crate::support::{Database, Serving, cluster};
+use crate::support::{Database, Folder, Serving, cluster};
 
 const ROWS: &str = "-- route: GET /rows/{count}\n-- param count: path int8\n-- rows: many\n-- lane: slow\n-- body: columns\n\n\
                     SELECT n, repeat('x', 80) AS filling FROM generate_series(1::bigint, :count) n";
@@ -232,4 +233,43 @@ fn statements_have_their_time_through_a_pooler_too() {
     }
     // As it was told, nothing had to be found out.
     assert!(!serving.process.log().contains("taken for a pooler"), "{}", serving.process.log());
+}
+
+#[test]
+fn query_files_are_replaced_under_requests_through_a_pooler() {
+    let Some(pooled) = Pooled::new(Database::empty(), &[]) else { return };
+    let folder = Folder::new();
+    let file = |version: u64| {
+        format!("-- route: GET /version\n-- rows: one\n-- read: primary\n\nSELECT '{version}'::json AS body")
+    };
+    let config = folder.config("workers = 1", &[("version.sql", &file(0))]);
+    let serve = ["serve", "--listen", "127.0.0.1:0", "-c", config.to_str().unwrap()];
+    let mut serving = Serving::start(&mut pooled.through.command(&serve));
+    let (address, is_over) = (serving.address, AtomicBool::new(false));
+    let ask = || {
+        let mut client = Client::connect(address).unwrap();
+        let mut last = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            let response = client.get("/version", &[]).unwrap();
+            assert_eq!(response.status, 200, "{}", response.text());
+            let version: u64 = response.text().trim().parse().unwrap();
+            assert!(version >= last, "{version} after {last}");
+            last = version;
+        }
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        for version in 1..=20 {
+            folder.write("queries/version.sql", &file(version));
+            serving.process.signal("HUP").unwrap();
+            let generation = format!("\"generation\": {},\n", version + 1);
+            serving.until("/api/status", |response| response.text().contains(&generation));
+            assert_eq!(serving.json("/version"), version);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+    });
+    // Through the pooler, so of the sessions that it shares.
+    let left = value(&pooled.through.primary, "SELECT count(*) FROM pg_prepared_statements");
+    assert_eq!(left.unwrap(), "0");
 }

@@ -165,10 +165,21 @@ fn what_only_one_server_takes_is_refused_and_the_server_is_named() {
     let cluster = Cluster::start().unwrap();
     let database = Database { primary: cluster.primary_url(), replica: cluster.replica_url() };
     let mut site = Site::start(&database, "", &[("one.sql", &constant("GET /one", "1"))]);
-    // A replica that has not heard of a table yet.
+    let file = "-- route: GET /one\n-- rows: one\n\nSELECT to_json(count(*)) AS body FROM news";
+    // A replica that hears of a table in the next moment is asked again.
+    cluster.pause_replay().unwrap();
+    query(&cluster.primary_url(), "CREATE TABLE more (n int)").unwrap();
+    site.write("one.sql", &file.replace("news", "more"));
+    site.hang_up();
+    site.serving.process.wait_for_line("asking again for a moment: replica-1").unwrap();
+    cluster.resume_replay().unwrap();
+    site.until("generation", 2);
+    assert_eq!(site.serving.json("/one"), 0);
+    // And one that does not is not waited for.
+    query(&cluster.primary_url(), "INSERT INTO more VALUES (1)").unwrap();
+    cluster.wait_for_replica().unwrap();
     cluster.pause_replay().unwrap();
     query(&cluster.primary_url(), "CREATE TABLE news (n int)").unwrap();
-    let file = "-- route: GET /one\n-- rows: one\n\nSELECT to_json(count(*)) AS body FROM news";
     site.write("one.sql", file);
     site.refused(
         "one.sql:4:39: relation \"news\" does not exist [SQLSTATE 42P01]; `larder-origin migrate` makes the tables of \
@@ -332,4 +343,79 @@ fn no_request_fails_while_files_are_replaced_and_each_answer_is_of_one_version()
         let metric = format!("larder_origin_requests_total{{endpoint=\"{name}\",status=\"{class}\"}}");
         assert_eq!(site.serving.metric(&metric), 0);
     }
+}
+
+/// In kilobytes.
+fn resident(site: &Site) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", site.serving.process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn a_thousand_reloads_leave_nothing_behind() {
+    let database = Database::empty();
+    let prepared = "-- route: GET /prepared\n-- rows: one\n\n\
+                    SELECT to_json(count(*)) AS body FROM pg_prepared_statements";
+    // Each with an optional line: two statements.
+    let file = |version: u64| {
+        format!(
+            "-- route: GET /changed\n-- param more: query int8\n-- rows: one\n\n\
+             SELECT to_json({version}::int8\n  + :more -- when more\n) AS body"
+        )
+    };
+    let files = [("prepared.sql", prepared), ("changed.sql", &*file(0))];
+    let config = "workers = 1\n[database.fast]\nconnections = 1";
+    let mut site = Site::start(&Database { replica: String::new(), ..database }, config, &files);
+    let mut seen = Vec::new();
+    for version in 1..=1000 {
+        site.write("changed.sql", &file(version));
+        // A name of its own each time.
+        site.write(&format!("endpoint_{version}.sql"), &constant("GET /renamed", &version.to_string()));
+        if version > 1 {
+            site.remove(&format!("endpoint_{}.sql", version - 1));
+        }
+        site.reload();
+        for (target, expected) in
+            [("/changed", version), ("/changed?more=1", version + 1), ("/renamed", version)]
+        {
+            assert_eq!(site.serving.json(target), expected);
+        }
+        if version % 100 == 0 {
+            let statements = site.serving.json("/prepared").as_u64().unwrap();
+            let lines = site.serving.get("/metrics").text().lines().count();
+            seen.push((statements, lines, resident(&site)));
+        }
+    }
+    let (statements, lines, _) = seen[0];
+    // The stamp's and those of the three endpoints.
+    assert_eq!(statements, 5, "{seen:?}");
+    assert!(seen.iter().all(|later| (later.0, later.1) == (statements, lines)), "{seen:?}");
+    // After the first few, when every buffer has its size.
+    let (early, late) = (seen[2].2, seen[9].2);
+    assert!(late < early + 1024, "{seen:?}");
+}
+
+#[test]
+fn plans_of_new_files_are_read_too() {
+    let scan = "-- route: GET /scan\n-- param name: query text required\n-- rows: many\n\n\
+                SELECT to_json(r.id) AS body\nFROM resources r WHERE upper(r.public_id) = :name";
+    let mut site =
+        Site::start(&Database::seeded(), "workers = 1", &[("one.sql", &constant("GET /one", "1"))]);
+    site.write("scan.sql", scan);
+    site.reload();
+    site.serving.process.wait_for_line("scan.sql:6:6: the plan reads all of `resources`").unwrap();
+}
+
+#[test]
+fn old_keys_are_removed_from_the_time_on_when_a_file_keeps_some() {
+    let database = Database::seeded_copy();
+    database.sql(
+        "INSERT INTO larder_idempotency (key, endpoint, request, created_at) VALUES ('x', 'x', 'x', now() - interval '2 days')",
+    );
+    let file = "-- route: POST /one\n-- rows: one\n-- idempotency: none\n\nSELECT '1'::json AS body";
+    let mut site = Site::start(&database, "workers = 1", &[("one.sql", file)]);
+    site.write("one.sql", &file.replace("none", "optional"));
+    site.reload();
+    database.until(&database.primary, "SELECT count(*) FROM larder_idempotency", |row| row[0] == "0");
 }
