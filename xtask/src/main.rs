@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod demo;
+mod soak;
 mod stop;
 mod test;
 
@@ -44,6 +45,10 @@ enum Command {
   cargo xtask bench targets --resources 100000 --seconds 10
   cargo xtask bench origin             the origin worker beside pgbench, same statements, same server")]
     Bench(bench::Options),
+    /// Readers, writers and faults for a while, every answer checked
+    #[command(after_help = "Examples:
+  cargo xtask soak stale --minutes 30  two proxies, a lagging replica, kills: nothing stale, nothing lost")]
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Soak(options) => soak::run(&options),
     };
     match done {
         Ok(code) => code,

@@ -1,0 +1,347 @@
+//! Who writes, who reads, and who looks how far each proxy has come, until the time is over.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rig::http::{Client, Response};
+use serde_json::Value;
+
+use super::history::{History, Verdict};
+
+/// One row that is written and read: a resource, and who made it.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) resource: String,
+    pub(super) user: String,
+}
+
+/// A proxy as the load sees it.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    pub(super) name: &'static str,
+    pub(super) address: SocketAddr,
+    pub(super) admin: SocketAddr,
+    reached: Mutex<Reached>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Reached {
+    /// Of the process: a new one has heard of nothing.
+    process: u64,
+    position: u64,
+}
+
+impl Proxy {
+    pub(super) fn new(name: &'static str, address: SocketAddr, admin: SocketAddr) -> Proxy {
+        Proxy { name, address, admin, reached: Mutex::default() }
+    }
+
+    /// To be called between the end of a process and the start of the next.
+    pub(super) fn is_another(&self) {
+        let mut reached = self.reached();
+        *reached = Reached { process: reached.process + 1, position: 0 };
+    }
+
+    /// What it says of one resource.
+    pub(super) fn score(&self, resource: &str) -> Option<u64> {
+        let target = format!("/resources/{resource}");
+        let answer = call(&mut None, self.address, "GET", &target, &[], b"").ok()?;
+        serde_json::from_slice::<Value>(&answer.body).ok()?["score"].as_u64()
+    }
+
+    fn reached(&self) -> MutexGuard<'_, Reached> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of what an older process said nothing is kept.
+    fn has_reached(&self, process: u64, position: u64) {
+        let mut reached = self.reached();
+        if reached.process == process {
+            reached.position = reached.position.max(position);
+        }
+    }
+}
+
+/// Everything that the threads of a run share.
+pub(super) struct Run {
+    pub(super) subjects: Vec<Subject>,
+    pub(super) history: History,
+    pub(super) proxies: Vec<Proxy>,
+    pub(super) origin: SocketAddr,
+    pub(super) is_over: AtomicBool,
+    pub(super) counts: Mutex<Counts>,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Values that were held against the history.
+    pub(super) checked: u64,
+    pub(super) responses: u64,
+    pub(super) hits: u64,
+    /// Older than the newest write, within what the feed had said.
+    pub(super) behind: u64,
+    /// The process changed while it was asked, or it was asked while it had no feed and did not answer from what it keeps.
+    pub(super) not_judged: u64,
+    /// Everything else, by status or error.
+    pub(super) others: BTreeMap<String, u64>,
+    pub(super) details: BTreeMap<String, u64>,
+    pub(super) violations: Vec<String>,
+    pub(super) failed_writes: BTreeMap<String, u64>,
+}
+
+const MAX_VIOLATIONS: usize = 100;
+
+impl Run {
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Writes the rows whose number is `first` and every `step`th after it, so many each second, each value one above the last.
+    #[expect(clippy::disallowed_methods, reason = "keeps a rate")]
+    pub(super) fn write(&self, first: usize, step: usize, per_s: u32) {
+        let rows: Vec<usize> = (first..self.subjects.len()).step_by(step).collect();
+        let mut values = vec![0; self.subjects.len()];
+        let mut random = Random(first as u64 + 1);
+        let mut client = None;
+        let pause = Duration::from_secs_f64(1.0 / f64::from(per_s));
+        while self.goes_on() {
+            let began = Instant::now();
+            // Few rows are written often.
+            let Some(row) = rows.get(random.skewed(rows.len())).copied() else { return };
+            let (Some(value), Some(subject)) = (values.get_mut(row), self.subjects.get(row)) else { return };
+            *value += 1;
+            self.history.attempt(row, *value);
+            let target = format!("/resources/{}", subject.resource);
+            let body = format!("{{\"score\": {value}}}");
+            let fields = [("content-type", "application/json")];
+            let answer = call(&mut client, self.origin, "PATCH", &target, &fields, body.as_bytes());
+            let why = match answer {
+                Ok(answer) if answer.status == 200 => {
+                    match answer.field("larder-commit").and_then(position_of) {
+                        Some(position) => {
+                            self.history.committed(row, *value, position);
+                            None
+                        }
+                        None => Some("200 without Larder-Commit".to_owned()),
+                    }
+                }
+                Ok(answer) => Some(answer.status.to_string()),
+                Err(error) => Some(error.kind().to_string()),
+            };
+            if let Some(why) = why {
+                *self.counts().failed_writes.entry(why).or_default() += 1;
+            }
+            std::thread::sleep(pause.saturating_sub(began.elapsed()));
+        }
+    }
+
+    /// Reads through one proxy, one request after the other.
+    #[expect(clippy::disallowed_methods, reason = "does not hammer at a proxy that is not there")]
+    pub(super) fn read(&self, proxy: &Proxy, seed: u64, per_s: u32) {
+        let mut random = Random(seed);
+        let mut client = None;
+        let pause = Duration::from_secs_f64(1.0 / f64::from(per_s));
+        while self.goes_on() {
+            let began = Instant::now();
+            let row = random.skewed(self.subjects.len());
+            let Some(subject) = self.subjects.get(row) else { return };
+            let is_list = random.next().is_multiple_of(8);
+            let target = if is_list {
+                format!("/users/{}/resources?limit=100", subject.user)
+            } else {
+                format!("/resources/{}", subject.resource)
+            };
+            let before = *proxy.reached();
+            let answer = call(&mut client, proxy.address, "GET", &target, &[], b"");
+            let after = proxy.reached().process;
+            let mut counts = self.counts();
+            match answer {
+                Ok(answer) if answer.status == 200 => {
+                    counts.responses += 1;
+                    self.judge(
+                        &mut counts,
+                        proxy,
+                        row,
+                        &answer,
+                        &target,
+                        before.position,
+                        after == before.process,
+                    );
+                }
+                Ok(answer) => *counts.others.entry(answer.status.to_string()).or_default() += 1,
+                Err(error) => *counts.others.entry(error.kind().to_string()).or_default() += 1,
+            }
+            drop(counts);
+            std::thread::sleep(pause.saturating_sub(began.elapsed()));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call")]
+    fn judge(
+        &self,
+        counts: &mut Counts,
+        proxy: &Proxy,
+        row: usize,
+        answer: &Response,
+        target: &str,
+        position: u64,
+        is_same: bool,
+    ) {
+        let status = answer.field("cache-status").unwrap_or_default();
+        let is_hit = status.contains("; hit");
+        counts.hits += u64::from(is_hit);
+        let detail =
+            status.split("detail=").nth(1).map(|rest| rest.split(';').next().unwrap_or_default().trim());
+        if let Some(detail) = detail {
+            *counts.details.entry(detail.to_owned()).or_default() += 1;
+        }
+        let has_no_feed = matches!(detail, Some("no-feed" | "feed-gap" | "feed-silent"));
+        if !is_same || (has_no_feed && !is_hit) {
+            counts.not_judged += 1;
+            return;
+        }
+        let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
+            counts.violations.push(format!("{} {target}: no JSON", proxy.name));
+            return;
+        };
+        let mut values = Vec::new();
+        if let Some(score) = body["score"].as_u64() {
+            values.push((row, score));
+        }
+        for item in body["items"].as_array().into_iter().flatten() {
+            let place = |subject: &Subject| item["publicId"].as_str() == Some(&subject.resource);
+            if let (Some(row), Some(score)) = (self.subjects.iter().position(place), item["score"].as_u64()) {
+                values.push((row, score));
+            }
+        }
+        for (row, value) in values {
+            counts.checked += 1;
+            let why = match self.history.judge(row, value, position) {
+                Verdict::Newest => continue,
+                Verdict::Allowed => {
+                    counts.behind += 1;
+                    continue;
+                }
+                Verdict::Stale { at_least } => {
+                    format!("{value}, though {at_least} was there at the proxy's position")
+                }
+                Verdict::Invented => format!("{value}, which nobody wrote"),
+            };
+            if counts.violations.len() < MAX_VIOLATIONS {
+                let resource = self.subjects.get(row).map_or("", |subject| &subject.resource);
+                let position = format!("{:X}/{:X}", position >> 32, position & 0xffff_ffff);
+                let text = format!("{} {target}: {resource} is {why} {position}; {status}", proxy.name);
+                eprintln!("VIOLATION {text}");
+                counts.violations.push(text);
+            }
+        }
+    }
+
+    /// Asks a proxy again and again how far it has come.
+    #[expect(clippy::disallowed_methods, reason = "leaves the proxy some time for others")]
+    pub(super) fn look(&self, proxy: &Proxy) {
+        let mut client = None;
+        while self.goes_on() {
+            let process = proxy.reached().process;
+            let status = call(&mut client, proxy.admin, "GET", "/api/status", &[], b"");
+            let status = status.ok().and_then(|status| serde_json::from_slice::<Value>(&status.body).ok());
+            if let Some(position) =
+                status.and_then(|status| position_of(status["feed"]["position"].as_str()?))
+            {
+                proxy.has_reached(process, position);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn call(
+    client: &mut Option<Client>,
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Response> {
+    let connected = match client.take() {
+        Some(client) => client,
+        None => Client::connect(address)?,
+    };
+    let connected = client.insert(connected);
+    let answer = connected.call(method, target, fields, body);
+    let closes = |answer: &Response| {
+        answer.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    };
+    if !answer.as_ref().is_ok_and(|answer| !closes(answer)) {
+        *client = None;
+    }
+    answer
+}
+
+/// Of `16/B374D848`, alone or as `lsn=16/B374D848; timeline=1`.
+pub(super) fn position_of(text: &str) -> Option<u64> {
+    let text = text.trim().trim_start_matches("lsn=");
+    let text = text.split(';').next()?.trim();
+    let (high, low) = text.split_once('/')?;
+    let half = |text| u64::from_str_radix(text, 16).ok().filter(|half| *half <= u64::from(u32::MAX));
+    Some(half(high)? << 32 | half(low)?)
+}
+
+/// SplitMix64.
+#[derive(Debug)]
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(super) fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.next() % count.max(1) as u64).unwrap_or(0)
+    }
+
+    /// The low ones more often than the high ones.
+    fn skewed(&mut self, count: usize) -> usize {
+        let first = self.below(count);
+        first.min(self.below(count)).min(self.below(count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_read_as_postgres_writes_them() {
+        assert_eq!(position_of("16/B374D848"), Some(0x16_B374_D848));
+        assert_eq!(position_of("lsn=0/A; timeline=3"), Some(10));
+        assert_eq!(position_of("none"), None);
+    }
+
+    #[test]
+    fn what_an_older_process_said_is_not_kept() {
+        let nowhere: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let proxy = Proxy::new("a", nowhere, nowhere);
+        proxy.has_reached(0, 7);
+        assert_eq!(proxy.reached().position, 7);
+        proxy.is_another();
+        proxy.has_reached(0, 9);
+        assert_eq!(proxy.reached().position, 0);
+    }
+}
