@@ -5,7 +5,10 @@
 -- rows: cursor
 -- body: columns
 -- read: replica; max_lag: 2s
--- tags: chat:{public_id} chat:{public_id}:messages
+-- tags: chat:{public_id} chat:{public_id}:messages user:{author_id}
+-- table chat_messages: chat:{chat_id.public_id}:messages
+-- table chats: chat:{public_id}
+-- table users: user:{id}
 -- cache: max-age=1, s-maxage=60
 -- index: chat_public_id_key chat_message_page
 
@@ -17,7 +20,8 @@ SELECT m.public_id,
        u.public_id AS "author.public_id",
        u.name AS "author.name",
        u.handle AS "author.handle",
-       m.id AS _id
+       m.id AS _id,
+       m.user_id AS _author_id
 FROM (
     SELECT *
     FROM chat_messages m

@@ -4,9 +4,14 @@
 -- read: replica; max_lag: 60s
 -- lane: slow
 -- tags: counts
+-- table users: ttl
+-- table resources: ttl
+-- table runs: ttl
+-- table teams: ttl
 -- cache: max-age=60, s-maxage=7200, stale-while-revalidate=600
 -- index: resource_page run_completed user_person team_public
 
+-- Every change of four tables is a change of a count: two hours old is good enough for a front page, and `updatedAt` says when.
 -- Each is counted in an index that holds just what is counted, without the table.
 SELECT json_build_object(
            'users', (SELECT count(*) FROM users u WHERE NOT u.is_bot),

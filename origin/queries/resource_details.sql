@@ -5,10 +5,15 @@
 -- rows: one
 -- if_match: version
 -- read: replica; max_lag: 5s
--- tags: resource:{id} resource:{public_id} user:{creator_id}
+-- tags: resource:{id} resource:{public_id} resource:{id}:{include} user:{creator_id}
+-- table resources: resource:{id} resource:{public_id}
+-- table resource_versions: resource:{root_id}
+-- table users: user:{id}
+-- table runs: resource:{resource_version_id.root_id}:steps
 -- cache: max-age=30, s-maxage=1800, stale-while-revalidate=60
 -- index: resource_public_id_key resource_version_latest run_by_version
 
+-- Runs come and go: only what has them has the tag with `include`, without it the tag is left out.
 SELECT json_build_object(
            'publicId', r.public_id,
            'resourceType', r.resource_type,

@@ -5,6 +5,9 @@
 -- if_match: version
 -- read: replica; max_lag: 5s
 -- tags: resource:{id} resource:{public_id} user:{creator_id}
+-- table resources: resource:{id} resource:{public_id}
+-- table resource_versions: resource:{root_id}
+-- table users: user:{id}
 -- cache: max-age=30, s-maxage=1800, stale-while-revalidate=60
 -- index: resource_public_id_key resource_version_latest
 

@@ -4,10 +4,13 @@
 -- rows: many
 -- body: columns
 -- read: replica; max_lag: 5s
--- tags: resource:{id} user:{creator_id}
+-- tags: resource:{ids} user:{creator_id}
+-- table resources: resource:{public_id}
+-- table users: user:{id}
 -- cache: max-age=30, s-maxage=300, stale-while-revalidate=60
 -- index: resource_public_id_key
 
+-- What is asked for is what tags are made of: one that is not to be seen may come to be.
 -- One round trip, whatever the number.
 SELECT r.public_id,
        r.resource_type,
@@ -16,7 +19,6 @@ SELECT r.public_id,
        u.public_id AS "creator.public_id",
        u.name AS "creator.name",
        u.handle AS "creator.handle",
-       r.id AS _id,
        r.created_by_id AS _creator_id
 FROM resources r
 LEFT JOIN users u ON u.id = r.created_by_id AND NOT u.is_private

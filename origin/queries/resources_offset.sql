@@ -7,6 +7,7 @@
 -- body: columns
 -- read: replica; max_lag: 5s
 -- tags: resources resource:{id}
+-- table resources: resources
 -- cache: max-age=5, s-maxage=300, stale-while-revalidate=30
 -- index: resource_visible
 

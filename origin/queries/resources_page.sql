@@ -6,10 +6,16 @@
 -- rows: cursor
 -- body: columns
 -- read: replica; max_lag: 5s
--- tags: resources resource:{id} user:{creator_id}
+-- tags: resources resource:{id} user:{creator_id} team:{team}
+-- table resources: resources
+-- table resource_versions: resource:{root_id}
+-- table users: user:{id}
+-- table teams: team:{public_id}
 -- cache: max-age=5, s-maxage=300, stale-while-revalidate=30
 -- index: resource_page resource_page_by_type resource_page_by_team resource_version_latest
 
+-- Any resource can come to stand on any page, so any change of one ends them all. Where that is too often, `resource:{id}` in the
+-- place of `resources` keeps what is shown right, and leaves what is new to the lifetime.
 -- The page is found first, in an index that has its order and all that is asked of it here, so that the index is read alone:
 -- with the table in it, a plan for any type reads the index of all types, and for a rare one most of it. Then the rows of the
 -- page are joined, no more than are asked for. The limit inside is a constant: the plan is made before :limit is known.

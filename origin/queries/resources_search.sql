@@ -6,10 +6,12 @@
 -- body: columns
 -- read: replica; max_lag: 60s
 -- lane: slow
--- tags: resources
+-- tags: searches
+-- table resources: ttl
 -- cache: max-age=5, s-maxage=300, stale-while-revalidate=30
 -- index: resource_by_score resource_config
 
+-- What any change of any resource does to what somebody searched nobody can say but the search: it is five minutes old at most.
 -- An index of JSON has no order, and something common is contained in half of all settings. What is common is soon found among
 -- the best, in an index that has their order. What is not found there often enough is looked for in the index of JSON, and then of
 -- what is found a bounded number is looked at. What has no value in it, such as {}, that index cannot find: it finds nothing, in the place of

@@ -5,10 +5,15 @@
 -- rows: cursor
 -- body: columns
 -- read: replica; max_lag: 5s
--- tags: runs run:{id}
+-- tags: runs runs:Scheduled runs:InProgress run:{id}
+-- table runs: runs:{status}
+-- table users: ttl
+-- table resource_versions: ttl
+-- table resources: ttl
 -- cache: max-age=1, s-maxage=5
 -- index: run_active
 
+-- Whose runs they are, and of what, can come to be private: then they are seen for five seconds more.
 -- Runs by whom nobody may see and of what nobody may see are left out; they are few, so the page is found by looking a
 -- little further.
 SELECT n.public_id, n.name, n.status, n.started_at, n.created_at, n.id AS _id

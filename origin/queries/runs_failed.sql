@@ -4,10 +4,15 @@
 -- rows: cursor
 -- body: columns
 -- read: replica; max_lag: 5s
--- tags: runs run:{id}
+-- tags: runs runs:Failed run:{id}
+-- table runs: runs:{status}
+-- table users: ttl
+-- table resource_versions: ttl
+-- table resources: ttl
 -- cache: max-age=5, s-maxage=60
 -- index: run_failed
 
+-- What becomes eight days old, and whose runs come to be private, is seen for a minute more.
 SELECT n.public_id, n.name, n.status, n.started_at, n.completed_at, n.created_at, n.id AS _id
 FROM (
     SELECT n.*

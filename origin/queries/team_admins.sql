@@ -3,7 +3,10 @@
 -- param public_id: path text
 -- rows: one
 -- read: replica; max_lag: 5s
--- tags: team:{id} team:{public_id} team:{public_id}:members
+-- tags: team:{id} team:{public_id} team:{public_id}:members user:{admin_ids}
+-- table teams: team:{id} team:{public_id}
+-- table members: team:{team_id.public_id}:members
+-- table users: user:{id}
 -- cache: max-age=30, s-maxage=300, stale-while-revalidate=60
 -- index: team_public_id_key member_team_admin
 
@@ -12,7 +15,8 @@ SELECT json_build_object(
            'name', t.name,
            'handle', t.handle,
            'admins', COALESCE(a.admins, '[]')) AS body,
-       t.id
+       t.id,
+       a.admin_ids
 FROM teams t
 LEFT JOIN LATERAL (
     SELECT json_agg(json_build_object(
@@ -20,9 +24,11 @@ LEFT JOIN LATERAL (
                'name', u.name,
                'handle', u.handle,
                'memberSince', m.created_at)
-               ORDER BY m.created_at, m.id) AS admins
+               ORDER BY m.created_at, m.id) FILTER (WHERE NOT u.is_private) AS admins,
+           -- With those who are private: they may cease to be.
+           array_agg(u.id) AS admin_ids
     FROM members m
-    JOIN users u ON u.id = m.user_id AND NOT u.is_private
+    JOIN users u ON u.id = m.user_id
     WHERE m.team_id = t.id
       AND m.is_admin) a ON true
 WHERE t.public_id = :public_id

@@ -3,10 +3,12 @@
 -- rows: many
 -- body: columns
 -- read: replica; max_lag: 60s
--- tags: resources trending resource:{id}
+-- tags: trending resource:{id}
+-- table resources: resource:{id}
 -- cache: max-age=60, s-maxage=3600, stale-while-revalidate=300
 -- index: resource_by_day_and_score
 
+-- What is shown is never stale. What comes to be among the best, which any change can do, is seen within the hour.
 -- Seven days lie in eight by the calendar, and the fifty best of each are the first in an index. All of a week by time would
 -- be read to find fifty, as would the best of all time in a quiet week.
 SELECT w.public_id, w.resource_type, w.score, w.created_at, w.id AS _id

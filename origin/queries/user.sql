@@ -5,6 +5,7 @@
 -- body: columns
 -- read: replica; max_lag: 5s
 -- tags: user:{id} user:{public_id}
+-- table users: user:{id} user:{public_id}
 -- cache: max-age=30, s-maxage=1800, stale-while-revalidate=60
 -- index: user_public_id_key
 

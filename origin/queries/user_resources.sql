@@ -6,6 +6,8 @@
 -- body: columns
 -- read: replica; max_lag: 5s
 -- tags: user:{public_id} user:{public_id}:resources resource:{id}
+-- table resources: user:{created_by_id.public_id}:resources
+-- table users: user:{public_id}
 -- cache: max-age=5, s-maxage=300, stale-while-revalidate=30
 -- index: user_public_id_key resource_by_creator
 

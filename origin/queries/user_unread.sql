@@ -5,6 +5,9 @@
 -- body: columns
 -- read: replica; max_lag: 2s
 -- tags: user:{public_id} user:{public_id}:unread chat:{chat_id}
+-- table chat_participants: user:{user_id.public_id}:unread
+-- table chats: chat:{id}
+-- table users: user:{public_id}
 -- cache: max-age=1, s-maxage=10
 -- index: user_public_id_key chat_participant_unread
 

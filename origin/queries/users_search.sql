@@ -7,9 +7,11 @@
 -- read: replica; max_lag: 60s
 -- lane: slow
 -- tags: users
+-- table users: ttl
 -- cache: max-age=5, s-maxage=300, stale-while-revalidate=30
 -- index: user_preferences
 
+-- As with resources, what was found is five minutes old at most.
 -- Bounded as the search for resources is, and without what has no value in it. What was searched is not shown.
 SELECT f.public_id, f.name, f.handle
 FROM (

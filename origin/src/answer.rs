@@ -2,9 +2,7 @@
 //!
 //! Read next: `catalogue/prepare.rs`, which made sure that the columns are there.
 
-use std::collections::HashSet;
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,10 +14,8 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
-use crate::catalogue::prepare;
 use crate::catalogue::prepare::Layout;
-use crate::catalogue::tags::{MAX_TAG_BYTES, push_escaped};
-use crate::catalogue::{Endpoint, Piece, Rows, TagTemplate};
+use crate::catalogue::{Endpoint, Rows};
 use crate::cursor::Key;
 use crate::database::Answered;
 use crate::error::Error;
@@ -29,10 +25,13 @@ mod members;
 mod page;
 mod rows;
 pub(crate) mod stream;
+mod tags;
 mod value;
 
 pub(crate) use page::{Body, body};
 pub(crate) use rows::RowWriter;
+pub(crate) use tags::render;
+use tags::{push_column, tags};
 pub(crate) use value::is_known as can_write;
 
 /// Whole, or sent while its rows are read.
@@ -42,9 +41,6 @@ pub(crate) const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("larder-served-by");
 pub(crate) const VERSION: HeaderName = HeaderName::from_static("larder-version");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// Proxies bound a head; one that does not fit is no answer at all. An answer whose tags do not fit must not be stored, so it says so.
-const MAX_TAGS_BYTES: usize = 8 * 1024;
 
 pub(crate) fn response(
     endpoint: &Endpoint,
@@ -85,73 +81,6 @@ pub(crate) fn response(
         }
     }
     Ok(response)
-}
-
-/// The value of `Cache-Tag`, or `None` if it would be too long.
-fn tags(endpoint: &Endpoint, given: &Given, rows: &[&Row]) -> Option<String> {
-    let mut all = String::new();
-    let mut seen: HashSet<String> = HashSet::new();
-    let per_row = |template: &TagTemplate| template.values().any(|name| !endpoint.is_param(name));
-    for template in &endpoint.tags {
-        let tags: Vec<String> = if per_row(template) {
-            rows.iter().filter_map(|row| render(template, endpoint, given, Some(row))).collect()
-        } else {
-            render(template, endpoint, given, None).into_iter().collect()
-        };
-        for tag in tags {
-            if tag.len() > MAX_TAG_BYTES || all.len() + tag.len() > MAX_TAGS_BYTES {
-                return None;
-            }
-            if !seen.contains(&tag) {
-                if !all.is_empty() {
-                    all.push(',');
-                }
-                all.push_str(&tag);
-                seen.insert(tag);
-            }
-        }
-    }
-    Some(all)
-}
-
-/// `None` if one of the values is absent.
-pub(crate) fn render(
-    template: &TagTemplate,
-    endpoint: &Endpoint,
-    given: &Given,
-    row: Option<&Row>,
-) -> Option<String> {
-    let mut tag = String::new();
-    for piece in &template.pieces {
-        match piece {
-            Piece::Literal(literal) => tag.push_str(literal),
-            Piece::Value(name) => match endpoint.params.iter().position(|param| param.name == *name) {
-                Some(param) => push_escaped(given.values.get(param)?.as_ref()?, &mut tag),
-                None => push_column(row?, name, &mut tag)?,
-            },
-        }
-    }
-    Some(tag)
-}
-
-fn push_column(row: &Row, name: &str, tag: &mut String) -> Option<()> {
-    let index = prepare::find(row.columns(), name)?;
-    let (bytes, kind) = (raw(row, index)?, row.columns().get(index)?.type_());
-    // Writing to a String cannot fail.
-    match *kind {
-        Type::INT2 => drop(write!(tag, "{}", i16::from_be_bytes(bytes.try_into().ok()?))),
-        Type::INT4 => drop(write!(tag, "{}", i32::from_be_bytes(bytes.try_into().ok()?))),
-        Type::INT8 => drop(write!(tag, "{}", i64::from_be_bytes(bytes.try_into().ok()?))),
-        Type::BOOL => tag.push_str(if bytes == [1] { "true" } else { "false" }),
-        Type::UUID => {
-            for (index, byte) in bytes.iter().enumerate() {
-                let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
-                let _ = write!(tag, "{dash}{byte:02x}");
-            }
-        }
-        _ => push_escaped(std::str::from_utf8(bytes).ok()?, tag),
-    }
-    Some(())
 }
 
 /// The row's version, where the endpoint has one that fits into an ETag.

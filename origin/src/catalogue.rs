@@ -25,12 +25,14 @@ mod assemble;
 pub(crate) mod sql;
 mod route;
 pub(crate) mod tags;
+pub(crate) mod tables;
 pub(crate) mod prepare;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use route::{Found, Route, Router};
 pub(crate) use sql::{Bind, Variant};
+pub(crate) use tables::{Mapping, TableRule};
 pub(crate) use tags::{Piece, TagTemplate};
 
 macro_rules! shipped {
@@ -109,6 +111,8 @@ pub(crate) struct Endpoint {
     pub(crate) idempotency: Idempotency,
     pub(crate) location: Option<TagTemplate>,
     pub(crate) tags: Vec<TagTemplate>,
+    /// What the statement reads, as declared. Not of answers that are not stored.
+    pub(crate) tables: Vec<TableRule>,
     pub(crate) cache: HeaderValue,
     pub(crate) indexes: Vec<(String, Position)>,
     /// The columns of the cursor, as `:after_COLUMN` and `:before_COLUMN` name them, in order. Empty unless rows are `Cursor`.
@@ -294,6 +298,21 @@ impl Catalogue {
         faults.or(Self { endpoints, router })
     }
 
+    /// Which tags a changed row of a table has, of all files together. Without tables that are left to lifetimes alone.
+    #[allow(dead_code, reason = "for who follows changes; only tests call it so far")]
+    pub(crate) fn mapping(&self) -> Mapping {
+        let mut mapping = Mapping::new();
+        for table in self.endpoints.iter().flat_map(|endpoint| &endpoint.tables) {
+            for (template, _) in &table.templates {
+                let known = mapping.entry(table.name.clone()).or_default();
+                if !known.contains(template) {
+                    known.push(template.clone());
+                }
+            }
+        }
+        mapping
+    }
+
     /// The same, where an endpoint whose file is as it was is the one that there was, and not another one like it: what is prepared
     /// for it stays.
     pub(crate) fn keeping(mut self, old: &Self) -> Self {
@@ -335,6 +354,11 @@ impl EndpointId {
     }
 }
 
+/// Whether a value of `Cache-Control` lets answers be stored.
+fn is_stored(cache: &HeaderValue) -> bool {
+    cache.to_str().is_ok_and(|cache| !cache.to_ascii_lowercase().contains("no-store"))
+}
+
 impl Source {
     /// Shows the lines that faults of this file are about.
     pub(crate) fn quote(&self, faults: &mut Faults) {
@@ -361,6 +385,11 @@ impl Endpoint {
     /// Whether answers are kept under a key of the request.
     pub(crate) fn keeps_keys(&self) -> bool {
         self.idempotency != Idempotency::None
+    }
+
+    /// Whether its answers may be stored.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.is_read() && is_stored(&self.cache)
     }
 
     /// How many rows a page of the request has.

@@ -14,8 +14,10 @@ use crate::catalogue::{Absent, Bind, Condition, Endpoint, In, Param, Rows, Varia
 use crate::cursor::{self, Key};
 use crate::error::Error;
 
+mod elements;
 mod value;
 
+pub(crate) use elements::elements;
 use value::check_length;
 pub(crate) use value::{check, check_element, has_range, type_name};
 

@@ -7,7 +7,10 @@ use hyper::header::HeaderValue;
 
 use super::header::{Header, Reader};
 use super::sql::{self, Bind, Put, Reference, Scan, Variant};
-use super::{Absent, Condition, Endpoint, EndpointId, In, LaneKind, Param, Read, Rows, Source, Total};
+use super::tables::shape;
+use super::{
+    Absent, Condition, Endpoint, EndpointId, In, LaneKind, Param, Read, Rows, Source, Total, is_stored,
+};
 use crate::faults::{Faults, Position, suggestion};
 use crate::params::MAX_OFFSET;
 
@@ -95,6 +98,8 @@ impl Reader<'_> {
         self.sources(&header);
         self.reads_and_writes(&header);
         self.streamed(&header);
+        self.arrays(&header);
+        self.tables(&header);
         let rows = self.rows_of(&header, &scan);
         let cursor_columns = self.references(&header, &scan);
         let conditions = self.conditions(&header, &scan);
@@ -154,6 +159,7 @@ impl Reader<'_> {
             idempotency: header.idempotency.unwrap_or_default(),
             location: header.location,
             tags: header.tags,
+            tables: header.tables,
             cache: header.cache.unwrap_or(NOT_STORED),
             indexes: header.indexes,
             cursor_columns,
@@ -242,6 +248,44 @@ impl Reader<'_> {
                     "rows of a slow lane are sent while they come: a tag is made of parameters alone";
                 self.faults.push(&self.source.path, Some(tag.position), message);
             }
+        }
+    }
+
+    /// One tag for each element, not for each pair of them.
+    fn arrays(&mut self, header: &Header) {
+        let is_array = |name: &str| header.params.iter().any(|param| param.name == name && param.is_array);
+        for tag in &header.tags {
+            if tag.values().any(is_array) && tag.values().count() > 1 {
+                let message = "an array is the only value of its tag: there is one for each element";
+                self.faults.push(&self.source.path, Some(tag.position), message);
+            }
+        }
+    }
+
+    /// What a changed row says has to be what an answer can carry.
+    fn tables(&mut self, header: &Header) {
+        let Some(first) = header.tables.first() else { return };
+        let path = &self.source.path;
+        if header.route.as_ref().is_some_and(|route| route.method != Method::GET) {
+            let message = "`table` is for reads: what a write changes the database says itself";
+            return self.faults.push(path, Some(first.position), message);
+        }
+        if !is_stored(header.cache.as_ref().unwrap_or(&NOT_STORED)) {
+            let message = "`table` is for answers that are stored, and this one is not; give it a `cache`";
+            return self.faults.push(path, Some(first.position), message);
+        }
+        for (template, position) in header.tables.iter().flat_map(|table| &table.templates) {
+            if header.tags.iter().any(|tag| template.meets(tag)) {
+                continue;
+            }
+            let own = template.shape();
+            let shapes: Vec<String> = header.tags.iter().map(shape).collect();
+            let hint = match suggestion(&own, shapes.iter().map(String::as_str)) {
+                hint if hint.is_empty() => "; add such a tag to `tags`, or write another one here".to_owned(),
+                hint => hint,
+            };
+            let message = format!("no answer has a tag of the form `{own}`, so a change finds none{hint}");
+            self.faults.push(path, Some(*position), message);
         }
     }
 

@@ -1,17 +1,18 @@
 //! The header of one query file, line by line, into plain data.
 //!
-//! Finds all faults of the file. Read next: `header/param.rs` for the lines of parameters, `catalogue/assemble.rs`, which holds
-//! header and SQL against each other.
+//! Finds all faults of the file. Read next: `header/param.rs` and `header/table.rs` for lines that come more than once,
+//! `catalogue/assemble.rs`, which holds header and SQL against each other.
 
 use hyper::header::HeaderValue;
 
-use super::{Body, Idempotency, Lag, LaneKind, Param, Read, Route, Source, TagTemplate, Total};
+use super::{Body, Idempotency, Lag, LaneKind, Param, Read, Route, Source, TableRule, TagTemplate, Total};
 use crate::config::duration;
 use crate::faults::{Faults, Position, suggestion};
 
 mod param;
+mod table;
 
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "route",
     "summary",
     "param",
@@ -26,6 +27,7 @@ pub(super) const KEYS: [&str; 16] = [
     "idempotency",
     "location",
     "tags",
+    "table",
     "cache",
     "index",
 ];
@@ -52,6 +54,7 @@ pub(super) struct Header {
     pub(super) idempotency: Option<Idempotency>,
     pub(super) location: Option<TagTemplate>,
     pub(super) tags: Vec<TagTemplate>,
+    pub(super) tables: Vec<TableRule>,
     pub(super) cache: Option<HeaderValue>,
     pub(super) indexes: Vec<(String, Position)>,
 }
@@ -112,13 +115,12 @@ impl<'s> Reader<'s> {
             };
             return self.fault(key.offset, message);
         };
-        if matches!(*known, "param" | "row") {
-            let name = Words { text: name, offset: key.offset + word.len() + 1 }.trim();
-            return if *known == "row" {
-                self.row(header, name, value)
-            } else {
-                self.param(header, name, value)
-            };
+        let name_after = || Words { text: name, offset: key.offset + word.len() + 1 }.trim();
+        match *known {
+            "param" => return self.param(header, name_after(), value),
+            "row" => return self.row(header, name_after(), value),
+            "table" => return self.table(header, name_after(), value),
+            _ => (),
         }
         if !name.is_empty() {
             return self.fault(key.offset, format!("`{}:` where `{known}:` should be", key.text));

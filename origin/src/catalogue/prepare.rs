@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future;
 use tokio_postgres::error::{ErrorPosition, SqlState};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Kind, Type};
 use tokio_postgres::{Client, Column, Statement};
 
 use super::{Bind, Body, Endpoint, In, Param, Rows, TagTemplate, Variant};
@@ -317,6 +317,15 @@ impl<'e> Reader<'e> {
         for name in template.values().filter(|name| !self.endpoint.is_param(name)) {
             match find(self.columns(), name).map(|index| self.type_at(index)) {
                 Some(kind) if is_tag_type(kind) => (),
+                Some(kind) if what == "tag" && is_array_of_tags(kind) => {
+                    // One tag for each element, not for each pair of them.
+                    if template.values().count() > 1 {
+                        let message = format!(
+                            "`{{{name}}}` is an array, which is the only value of its tag: there is one for each element"
+                        );
+                        self.fault_at(template.position, message);
+                    }
+                }
                 Some(other) => {
                     let message = format!(
                         "`{{{name}}}` is {other}; a {what} is made of text, whole numbers, UUIDs or booleans"
@@ -452,6 +461,10 @@ fn is_type_of(param: &Param, inferred: &Type) -> bool {
         (In::Body, false) if param.type_name == "json" => matches!(inferred, "json" | "jsonb"),
         (_, false) => inferred == param.type_name,
     }
+}
+
+fn is_array_of_tags(kind: &Type) -> bool {
+    matches!(kind.kind(), Kind::Array(element) if is_tag_type(element))
 }
 
 fn is_tag_type(kind: &Type) -> bool {

@@ -94,7 +94,9 @@ fn the_files_of_the_description_are_good() {
     }
     assert_eq!(parse(&files).unwrap().endpoints.len(), 6);
     let all: String = files.iter().map(|(_, text)| *text).collect();
-    for key in ["param", "row", "rows", "total", "if_match", "idempotency", "location", "tags", "index"] {
+    for key in
+        ["param", "row", "rows", "total", "if_match", "idempotency", "location", "tags", "table", "index"]
+    {
         assert!(all.contains(&format!("-- {key}")), "no example of {key}");
     }
 }
@@ -119,4 +121,26 @@ fn what_is_read_again_is_the_same_endpoint_only_if_its_file_is_as_it_was() {
     let back = read(vec![file("b", "1")]).keeping(&new);
     assert!(!before.contains(&ids(&back)[0]));
     assert!(read(vec![file("b", "1")]).keeping(&back).changes_since(&back).is_empty());
+}
+
+#[test]
+fn what_a_changed_row_makes_invalid_is_what_all_files_say_together() {
+    let file = |route: &str, tags: &str, tables: &str| {
+        format!(
+            "-- route: GET /{route}\n-- rows: many\n-- tags: {tags}\n{tables}-- cache: max-age=5\n\nSELECT 1 AS body"
+        )
+    };
+    let one = file("one", "a:{id} a:{id}:b", "-- table public.a: a:{id} a:{id}:b\n-- table b: ttl\n");
+    let two = file("two", "a:{id} a all", "-- table a: a a:{id}\n-- table shop.c: all\n");
+    let catalogue = parse(&[("one.sql", &one), ("two.sql", &two)]).unwrap();
+    let texts = |templates: &Vec<tables::RowTemplate>| {
+        templates.iter().map(tables::RowTemplate::shape).collect::<Vec<_>>().join(" ")
+    };
+    let mapping: Vec<(String, String)> =
+        catalogue.mapping().iter().map(|(table, templates)| (table.clone(), texts(templates))).collect();
+    let expected = [("a", "a:{} a:{}:b a"), ("shop.c", "all")];
+    assert_eq!(mapping, expected.map(|(table, tags)| (table.to_owned(), tags.to_owned())));
+    let tables: Vec<_> =
+        catalogue.endpoints[0].tables.iter().map(|table| (&*table.tag, table.is_ttl())).collect();
+    assert_eq!(tables, [("table:a", false), ("table:b", true)]);
 }

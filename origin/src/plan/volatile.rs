@@ -20,8 +20,7 @@ pub(super) async fn judge(
     const SQL: &str = "SELECT DISTINCT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
                        WHERE p.provolatile = 'v' AND p.prokind IN ('f', 'w') AND (n.nspname || '.' || p.proname = ANY ($1) \
                        OR pg_function_is_visible(p.oid) AND p.proname = ANY ($1))";
-    let is_stored = endpoint.cache.to_str().is_ok_and(|cache| !cache.contains("no-store"));
-    if !endpoint.is_read() || !is_stored {
+    if !endpoint.is_stored() {
         return Ok(());
     }
     let mut names = BTreeSet::new();

@@ -45,6 +45,7 @@ fn a_resource_is_what_the_tables_say() {
         if let Some(creator) = &row[11] {
             tags.push_str(&format!(",user:{creator}"));
         }
+        tags.push_str(",table:resources,table:resource_versions,table:users");
         assert_eq!(serving.get(&target).field("cache-tag"), Some(tags.as_str()));
     }
 }

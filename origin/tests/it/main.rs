@@ -16,6 +16,7 @@ mod bad_params;
 mod openapi;
 mod pages;
 mod streams;
+mod tags;
 mod servers;
 mod load;
 mod failover;

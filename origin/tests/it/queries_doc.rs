@@ -26,7 +26,7 @@ fn the_worked_example_works_from_nothing() {
         (product.status, product.text()),
         (200, r#"{"sku":"sku-1","name":"Product 1","price":1}"#.to_owned())
     );
-    assert_eq!(product.field("cache-tag"), Some("product:sku-1"));
+    assert_eq!(product.field("cache-tag"), Some("product:sku-1,table:products"));
     let first = serving.json("/products?limit=20");
     assert_eq!(first["items"].as_array().unwrap().len(), 20);
     let next = serving.json(&format!("/products?limit=20&cursor={}", first["nextCursor"].as_str().unwrap()));

@@ -31,7 +31,7 @@ fn a_user_is_what_the_tables_say() {
         assert_eq!(serving.json(&target), *user);
     }
     let response = serving.get("/users/usr-1");
-    assert_eq!(response.field("cache-tag"), Some("user:1,user:usr-1"));
+    assert_eq!(response.field("cache-tag"), Some("user:1,user:usr-1,table:users"));
     assert!(response.field("cache-control").unwrap().contains("s-maxage=1800"));
     let private = database.value("SELECT public_id FROM users WHERE is_private LIMIT 1");
     for path in ["", "/teams"] {
@@ -283,7 +283,14 @@ fn a_chat_is_read_in_pages_and_what_is_unread_is_found() {
     assert_eq!(serving.json("/users/hidden/unread"), json!([]));
     assert_eq!(
         serving.get("/users/talker/unread").field("cache-tag"),
-        Some("user:talker,user:talker:unread,chat:9000001")
+        Some("user:talker,user:talker:unread,chat:9000001,table:chat_participants,table:chats,table:users")
+    );
+    // Whose name is not shown can come to be shown.
+    assert_eq!(
+        serving.get("/chats/talk/messages").field("cache-tag"),
+        Some(
+            "chat:talk,chat:talk:messages,user:9000002,user:9000001,table:chat_messages,table:chats,table:users"
+        )
     );
 }
 
