@@ -30,7 +30,7 @@ pub(crate) mod prepare;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use route::{Found, Route, Router};
+pub(crate) use route::{Found, Route, Router, Segment};
 pub(crate) use sql::{Bind, Variant};
 pub(crate) use tables::{Mapping, TableRule};
 pub(crate) use tags::{Piece, TagTemplate};
@@ -266,6 +266,14 @@ impl Catalogue {
                 Err(faults)
             }
         }
+    }
+
+    /// The file of a folder that is for the same requests as a route. What is wrong with files is for `load` to say.
+    pub(crate) fn file_of(directory: &Path, route: &Route) -> Option<PathBuf> {
+        let (files, _) = folder::read(directory).ok()?;
+        let is_it = |source: &Source| assemble::route(source).is_some_and(|own| own.is_same(route));
+        let sources = files.into_iter().map(|(path, text)| Source { path, text: text.into() });
+        sources.filter(is_it).map(|source| source.path).min()
     }
 
     /// Files as path and text.

@@ -94,6 +94,40 @@ Changes nothing: what to run is said, with the reason. An ordinary role will do;
 if nothing is wrong, 1 if there are warnings, 2 if a server was not examined or not all of it (the others still are), 64 if
 the configuration is not good. Every finding is explained in docs/monitoring.md.")]
     Doctor(Doctor),
+    /// Begin a file
+    #[command(subcommand)]
+    New(New),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum New {
+    /// Write a query file for a route, from the columns, keys and indexes of its table
+    #[command(after_help = "Examples:
+  larder-origin new endpoint \"GET /things/{id}\"             one row, by the key that the variable is called like
+  larder-origin new endpoint \"GET /things\"                  pages, in the order of an index
+  larder-origin new endpoint \"GET /teams/{team_id}/things\"  the pages of one team
+  larder-origin new endpoint \"POST /things\"                 also PATCH and DELETE of /things/{id}
+  larder-origin new endpoint \"GET /lines\" --table \"Order Lines\" -o queries/lines.sql
+
+The file is prepared on the first server that answers before it is written, and goes into the folder of `[queries] directory`,
+or to standard output if there is none. Nothing is overwritten, and nothing in the database is changed. Without a server it is
+a skeleton, which says what was guessed.")]
+    Endpoint(NewEndpoint),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewEndpoint {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Method and path, such as "GET /things/{id}"
+    #[arg(value_name = "ROUTE")]
+    pub(crate) route: String,
+    /// The table, with its schema or without [default: the one that the path means]
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) table: Option<String>,
+    /// Write this file [default: one of the folder of query files, called like the route]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 //!
 //! The way of a request: `listen.rs`, `serve.rs`, `params.rs`, `database.rs`, `answer.rs`. What it is answered with:
 //! `catalogue.rs`, from query files (`docs/queries.md`). Commands beside `serve`: `check.rs`, `doctor.rs`, `migrate.rs`,
-//! `seed.rs`.
+//! `seed.rs`, `new_endpoint.rs`.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -41,9 +41,10 @@ mod check;
 mod doctor;
 mod migrate;
 mod seed;
+mod new_endpoint;
 
 use catalogue::Catalogue;
-use cli::{Cli, Command, ConfigFile};
+use cli::{Cli, Command, ConfigFile, New};
 use config::{Config, Environment};
 use error::chain;
 use faults::Faults;
@@ -94,6 +95,11 @@ fn main() -> ExitCode {
             let migrations = migrate::Migrations::of(&config)?;
             runtime()?.block_on(migrate::run(&config, &migrations, wanted.plan))
         }),
+        Command::New(New::Endpoint(wanted)) => {
+            with_or_without_server(&wanted.file).and_then(|(config, has_server)| {
+                runtime()?.block_on(new_endpoint::run(&config, has_server, &wanted))
+            })
+        }
         Command::Seed(wanted) => {
             load(&wanted.file).and_then(|config| runtime()?.block_on(seed::run(&config, &wanted)))
         }
@@ -129,11 +135,21 @@ fn catalogue(config: &Config) -> Result<Catalogue, Exit> {
     })
 }
 
-fn describe(file: &ConfigFile) -> Result<(), Exit> {
+/// For what can do without a server, and whether one is named.
+fn with_or_without_server(file: &ConfigFile) -> Result<(Config, bool), Exit> {
     let mut environment = Environment::of_process();
-    // No server is asked, so none has to be named.
-    environment.database_url.get_or_insert_with(|| "postgres://nobody@127.0.0.1/".to_owned());
-    let config = Config::load(file.config.as_deref(), &environment)?;
+    match Config::load(file.config.as_deref(), &environment) {
+        Ok(config) => Ok((config, true)),
+        Err(faults) if environment.database_url.is_some() => Err(faults.into()),
+        Err(_) => {
+            environment.database_url = Some("postgres://nobody@127.0.0.1/".to_owned());
+            Ok((Config::load(file.config.as_deref(), &environment)?, false))
+        }
+    }
+}
+
+fn describe(file: &ConfigFile) -> Result<(), Exit> {
+    let (config, _) = with_or_without_server(file)?;
     let document = openapi::document(&catalogue(&config)?);
     print(&format!("{document:#}\n"))
 }

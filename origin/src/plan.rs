@@ -30,7 +30,7 @@ pub(crate) struct Sizes {
 /// What a plan does.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    indexes: Vec<String>,
+    pub(crate) indexes: Vec<String>,
     pub(crate) scanned: Vec<Scanned>,
     /// Rows that the planner expects in the biggest sort.
     sorted_rows: f64,
@@ -62,6 +62,10 @@ impl Sizes {
             }
         }
         Ok(sizes)
+    }
+
+    pub(crate) fn table_of(&self, index: &str) -> Option<&str> {
+        self.indexes.get(index).map(String::as_str)
     }
 
     pub(crate) fn is_big(&self, table: &str) -> bool {

@@ -9,7 +9,7 @@ use super::header::{Header, Reader};
 use super::sql::{self, Bind, Put, Reference, Scan, Variant};
 use super::tables::shape;
 use super::{
-    Absent, Condition, Endpoint, EndpointId, In, LaneKind, Param, Read, Rows, Source, Total, is_stored,
+    Absent, Condition, Endpoint, EndpointId, In, LaneKind, Param, Read, Route, Rows, Source, Total, is_stored,
 };
 use crate::faults::{Faults, Position, suggestion};
 use crate::params::MAX_OFFSET;
@@ -31,6 +31,11 @@ pub(super) fn endpoint(source: &Source) -> Result<Endpoint, Faults> {
             Err(reader.faults)
         }
     }
+}
+
+/// The route of a file, whatever else is in it.
+pub(super) fn route(source: &Source) -> Option<Route> {
+    Reader { source, faults: Faults::default() }.header().0.route
 }
 
 /// What a `:name` stands for.

@@ -467,7 +467,8 @@ fn is_array_of_tags(kind: &Type) -> bool {
     matches!(kind.kind(), Kind::Array(element) if is_tag_type(element))
 }
 
-fn is_tag_type(kind: &Type) -> bool {
+/// Whether its values are the same text wherever they are written.
+pub(crate) fn is_tag_type(kind: &Type) -> bool {
     matches!(
         *kind,
         Type::TEXT | Type::VARCHAR | Type::INT2 | Type::INT4 | Type::INT8 | Type::UUID | Type::BOOL

@@ -21,7 +21,7 @@ pub(crate) struct Route {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
+pub(crate) enum Segment {
     Literal(String),
     Variable(String),
 }
@@ -49,7 +49,7 @@ const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PA
 
 impl Route {
     /// Reads `GET /resources/{public_id}`. On failure: the byte in `text` that is to blame, and why.
-    pub(super) fn parse(text: &str, position: Position) -> Result<Self, (usize, String)> {
+    pub(crate) fn parse(text: &str, position: Position) -> Result<Self, (usize, String)> {
         let (method, path) = text.split_once(' ').unwrap_or((text, ""));
         let path = path.trim();
         let Some(method) = METHODS.iter().find(|known| known.as_str() == method) else {
@@ -78,6 +78,15 @@ impl Route {
             }
         }
         Ok(route)
+    }
+
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Whether it is for the same requests, whatever the variables are called.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.method == other.method && specificity(&self.segments, &other.segments) == Ordering::Equal
     }
 
     pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {

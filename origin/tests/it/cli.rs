@@ -8,7 +8,7 @@ use crate::support::{Database, Folder, Said, Serving, origin};
 fn help_names_every_command_and_has_examples() {
     let said = Said::of(&mut origin(&["--help"]));
     said.expect_code(0);
-    for word in ["serve", "check", "migrate", "seed", "DATABASE_URL", "curl -i"] {
+    for word in ["serve", "check", "migrate", "seed", "new", "DATABASE_URL", "curl -i"] {
         assert!(said.out.contains(word), "{word}: {}", said.out);
     }
     Said::of(&mut origin(&[])).expect_code(2);

@@ -7,6 +7,7 @@ mod cli;
 mod migrate;
 mod seed;
 mod check;
+mod new_endpoint;
 mod queries_doc;
 mod endpoints;
 mod guide;
