@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use caching::time::Timestamp;
+use caching::{time::Timestamp, version::Stamp};
 use http::header::AUTHORIZATION;
 
 pub mod fills;
@@ -21,7 +21,8 @@ use fills::{Begin, Ended, Followed, Registered};
 
 use crate::{
     error::Error,
-    invalidations::{FetchMark, Sequence, Validity},
+    feed::{self, Usable},
+    invalidations::{FetchMark, Mark, Sequence, Validity},
     lookup::{self, Found, Reusable},
     memory::{Stored, StoredBody},
     observe::{Forward, Outcome},
@@ -33,7 +34,17 @@ use crate::{
 const REMEMBERED_KEYS: usize = 64 * 1024;
 
 /// The fetches under way.
-pub type Fills = fills::Fills<Stored>;
+pub type Fills = fills::Fills<Shared>;
+
+/// What a fetch has brought for all who wait for it.
+#[derive(Debug)]
+pub struct Shared {
+    pub stored: Arc<Stored>,
+    /// Who asked when the change feed was no further may have it in any case; `None`: the feed does not matter.
+    pub as_of: Option<Mark>,
+    /// It is not stored: it lacks an event that the feed has told. Nobody else may have it.
+    pub is_refused: bool,
+}
 
 /// The keys that brought nothing to share. Shared by all workers.
 #[derive(Debug)]
@@ -82,8 +93,14 @@ pub struct FetchPermit {
     pub why: Forward,
     pub stale: Option<Arc<Stored>>,
     pub may_store: bool,
+    /// What it brings is stored when it is whole; else it is for those alone who wait for it.
+    pub is_kept: bool,
+    /// How far the change feed was when the request came.
+    pub joined: Mark,
+    /// What was fetched lacked an event, and is fetched once more, from who has this.
+    pub min_version: Option<Stamp>,
     mark: FetchMark,
-    registered: Option<Registered<Stored>>,
+    registered: Option<Registered<Shared>>,
 }
 
 /// Gives the permit to fetch, or waits for the fetch that is under way. `waits`: how often this request has waited.
@@ -95,13 +112,14 @@ pub async fn join(
     stale: Option<Arc<Stored>>,
     waits: usize,
 ) -> Result<Turn, Error> {
+    let joined = worker.proxy.feed.told_to();
     // What is fetched with credentials is rarely for others: nobody should wait for it, and it for nobody.
     let is_for_one = !is_for_everybody(plan, stale.as_deref()) || request.fields.contains_key(AUTHORIZATION);
     if waits >= MAX_WAITS || is_for_one || worker.proxy.unshareable.holds(&plan.key, worker.proxy.clock.now())
     {
         return Ok(Turn::Fetch(alone(worker, plan, why, stale)));
     }
-    let mut followed = match begin(worker, plan.key.as_slice().into(), why, stale.clone()) {
+    let mut followed = match begin(worker, plan, plan.key.as_slice().into(), why, stale.clone()) {
         Ok(permit) => return Ok(unless_stored_meanwhile(worker, request, plan, permit)),
         Err(followed) => followed,
     };
@@ -110,10 +128,12 @@ pub async fn join(
         return Err(Error::TooManyWaiters { limit });
     }
     match ended(&mut followed, plan.upstream().longest_wait()).await {
-        Some(Ended::Shared(stored)) if selects(plan, request, &stored) => {
-            Ok(follow(worker, request, plan, why, &stored).map_or(Turn::LookAgain, Turn::Follow))
+        Some(Ended::Shared(shared)) if selects(plan, request, &shared.stored) => {
+            Ok(follow(worker, request, plan, why, &shared, joined).map_or(Turn::LookAgain, Turn::Follow))
         }
-        Some(Ended::Shared(other)) => Ok(join_variant(worker, request, plan, why, stale, &other).await),
+        Some(Ended::Shared(other)) => {
+            Ok(join_variant(worker, request, plan, why, stale, &other.stored).await)
+        }
         Some(Ended::NotShareable) | None => Ok(Turn::Fetch(alone(worker, plan, why, stale))),
         Some(Ended::Failed) => Ok(Turn::LookAgain),
     }
@@ -140,13 +160,14 @@ async fn join_variant(
 ) -> Turn {
     let mut key = plan.key.clone();
     other.selecting.append_values(&request.fields, &plan.routed.route().vary, &mut key);
-    let mut followed = match begin(worker, key.into(), why, stale.clone()) {
+    let joined = worker.proxy.feed.told_to();
+    let mut followed = match begin(worker, plan, key.into(), why, stale.clone()) {
         Ok(permit) => return unless_stored_meanwhile(worker, request, plan, permit),
         Err(followed) => followed,
     };
     match ended(&mut followed, plan.upstream().longest_wait()).await {
-        Some(Ended::Shared(stored)) if selects(plan, request, &stored) => {
-            follow(worker, request, plan, why, &stored).map_or(Turn::LookAgain, Turn::Follow)
+        Some(Ended::Shared(shared)) if selects(plan, request, &shared.stored) => {
+            follow(worker, request, plan, why, &shared, joined).map_or(Turn::LookAgain, Turn::Follow)
         }
         Some(Ended::Shared(_) | Ended::NotShareable) | None => Turn::Fetch(alone(worker, plan, why, stale)),
         Some(Ended::Failed) => Turn::LookAgain,
@@ -174,9 +195,13 @@ fn follow(
     request: &Request,
     plan: &Plan,
     why: Forward,
-    stored: &Arc<Stored>,
+    shared: &Shared,
+    joined: Mark,
 ) -> Option<Reusable> {
-    let Found::Reusable(reusable) = lookup::judge(worker, request, plan, stored) else { return None };
+    let (stored, now) = (&shared.stored, worker.proxy.clock.now());
+    let usable = standing(worker, plan, shared, joined, now);
+    let found = lookup::judge_as(worker, request, plan, stored, usable, now);
+    let Found::Reusable(reusable) = found else { return None };
     let reader = match &stored.body {
         StoredBody::Whole(_) | StoredBody::Part(..) => None,
         StoredBody::Arriving(arriving) => Some(arriving.reader()?),
@@ -184,32 +209,44 @@ fn follow(
     Some(Reusable { outcome: Outcome::Collapsed, why, wants_refresh: false, reader, ..reusable })
 }
 
+/// Whether a request that came when the change feed was at `joined` may have what another one fetches. What is not, or no longer,
+/// good for all is so for those who are owed nothing that it lacks: they could have sent that request themselves.
+fn standing(worker: &Worker, plan: &Plan, shared: &Shared, joined: Mark, now: Timestamp) -> Usable {
+    let stored = &*shared.stored;
+    let usable = if shared.is_refused { Usable::No(None) } else { feed::usable(worker, plan, stored, now) };
+    let is_purged = || stored.purged(&worker.proxy.invalidations, &plan.key) != Validity::Untouched;
+    let is_owed_no_more = shared.as_of.is_some_and(|as_of| joined <= as_of);
+    if usable != Usable::AsItIs && is_owed_no_more && !is_purged() { Usable::AsItIs } else { usable }
+}
+
 /// The permit to refresh in the background, unless somebody does already.
 pub fn refresh(worker: &Worker, plan: &Plan, stale: Arc<Stored>) -> Option<FetchPermit> {
-    begin(worker, plan.key.as_slice().into(), Forward::Stale, Some(stale)).ok()
+    begin(worker, plan, plan.key.as_slice().into(), Forward::Stale, Some(stale)).ok()
 }
 
 /// The permit for the first, a place among those who wait for the others.
 fn begin(
     worker: &Worker,
+    plan: &Plan,
     key: Arc<[u8]>,
     why: Forward,
     stale: Option<Arc<Stored>>,
-) -> Result<FetchPermit, Followed<Stored>> {
-    let invalidations = &worker.proxy.invalidations;
-    // A purge has reached it: what comes now must not be answered with it.
-    let outdated = |stored: &Stored| stored.validity(invalidations, &key) != Validity::Untouched;
-    match worker.proxy.fills.begin(Arc::clone(&key), outdated) {
-        Begin::First(registered) => {
-            let mark = invalidations.begin_fetch();
-            Ok(FetchPermit { why, stale, may_store: true, mark, registered: Some(registered) })
-        }
+) -> Result<FetchPermit, Followed<Shared>> {
+    let (joined, now) = (worker.proxy.feed.told_to(), worker.proxy.clock.now());
+    // A purge has reached it, or it lacks an event: what comes now must not be answered with it.
+    let outdated = |shared: &Shared| standing(worker, plan, shared, joined, now) != Usable::AsItIs;
+    match worker.proxy.fills.begin(key, outdated) {
+        Begin::First(registered) => Ok(FetchPermit {
+            registered: Some(registered),
+            may_store: true,
+            ..alone(worker, plan, why, stale)
+        }),
         Begin::Follow(followed) => Err(followed),
     }
 }
 
 /// How the fetch of another one ended; `None`: it takes longer than a fetch of one's own would.
-async fn ended(followed: &mut Followed<Stored>, patience: Duration) -> Option<Ended<Stored>> {
+async fn ended(followed: &mut Followed<Shared>, patience: Duration) -> Option<Ended<Shared>> {
     tokio::time::timeout(patience, followed.end()).await.ok()
 }
 
@@ -217,7 +254,8 @@ async fn ended(followed: &mut Followed<Stored>, patience: Duration) -> Option<En
 fn alone(worker: &Worker, plan: &Plan, why: Forward, stale: Option<Arc<Stored>>) -> FetchPermit {
     let mark = worker.proxy.invalidations.begin_fetch();
     let may_store = is_for_everybody(plan, stale.as_deref());
-    FetchPermit { why, stale, may_store, mark, registered: None }
+    let joined = worker.proxy.feed.told_to();
+    FetchPermit { why, stale, may_store, is_kept: true, joined, min_version: None, mark, registered: None }
 }
 
 impl FetchPermit {
@@ -232,9 +270,10 @@ impl FetchPermit {
     }
 
     /// The head is storable: followers may have it.
-    pub fn share(&self, stored: &Arc<Stored>) {
+    pub fn share(&self, stored: &Arc<Stored>, as_of: Option<Mark>) {
         if let Some(registered) = &self.registered {
-            registered.share(Arc::clone(stored));
+            let shared = Shared { stored: Arc::clone(stored), as_of, is_refused: !self.is_kept };
+            registered.share(Arc::new(shared));
         }
     }
 

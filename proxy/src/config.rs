@@ -55,6 +55,8 @@ pub struct Config {
     pub admin: Admin,
     pub cache: Cache,
     pub limits: Limits,
+    /// Where it is told what changes in the database. `None`: nowhere, and responses live by their TTL and purges.
+    pub feed: Option<Feed>,
     /// Never empty; names differ.
     pub upstreams: Vec<Upstream>,
     /// Never empty; names differ. The first one that matches takes the request.
@@ -101,6 +103,41 @@ pub struct Limits {
     pub max_waiters: usize,
 }
 
+/// The change feed of the origin workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feed {
+    /// Never empty; no two alike. Any of them tells the same.
+    pub servers: Vec<Server>,
+    pub token: Option<Secret>,
+    /// Not heard for so long, it is lost.
+    pub max_silence: Duration,
+    pub on_loss: OnLoss,
+    /// How long after it was told a commit may be invisible to an upstream that does not say what its answers were made from.
+    pub settle: Duration,
+}
+
+/// What becomes of stored responses that depend on a feed that is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLoss {
+    /// They are stale since then: served only within their stale windows.
+    Stale,
+    /// They are not used.
+    Pass,
+    /// They live by their TTL.
+    Ttl,
+}
+
+impl OnLoss {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Pass => "pass",
+            Self::Ttl => "ttl",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     pub name: UpstreamName,
@@ -130,6 +167,8 @@ pub struct Route {
     pub key: KeyRules,
     pub vary: VaryRules,
     pub tags: Vec<TagTemplate>,
+    /// Its responses go by the change feed, if there is one.
+    pub feed: bool,
     /// What a connection of a client may switch to; most routes have none.
     pub upgrade: Vec<UpgradeProtocol>,
     /// Answers with a stream of what changes, and asks no upstream.

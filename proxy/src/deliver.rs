@@ -20,6 +20,7 @@ use plugin_host::Answer;
 use crate::{
     body::Body,
     error::Error,
+    feed::Loss,
     live_updates::{self, EventStream},
     lookup::Reusable,
     memory::StoredBody,
@@ -297,7 +298,10 @@ fn reused_status(reusable: &Reusable) -> HeaderValue {
         }
         Outcome::HitStaleIfError => write!(rest, "larder; hit; ttl={ttl_s}; detail=stale-if-error"),
         Outcome::HitStaleAccepted => write!(rest, "larder; hit; ttl={ttl_s}; detail=max-stale"),
-        Outcome::HitStale => write!(rest, "larder; hit; ttl={ttl_s}; detail=stale-while-revalidate"),
+        Outcome::HitStale => {
+            let why = reusable.loss.map_or("stale-while-revalidate", Loss::as_str);
+            write!(rest, "larder; hit; ttl={ttl_s}; detail={why}")
+        }
         Outcome::Hit | Outcome::Forwarded(_) | Outcome::Policy | Outcome::Live | Outcome::Error => rest
             .write_all(b"larder; hit; ttl=")
             .and_then(|()| rest.write_all(itoa::Buffer::new().format(ttl_s).as_bytes())),

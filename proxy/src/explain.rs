@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::duration_text,
+    feed::{self, Loss, Usable},
     invalidations::Validity,
     live::Proxy,
     lookup::{self, Found},
@@ -256,7 +257,7 @@ fn judged(
         .ok_or_else(|| format!("{} is not a final status", response.status))?;
     let now = worker.proxy.clock.now();
     let mark = worker.proxy.invalidations.begin_fetch();
-    let head = Head { status, request_time: now, response_time: now };
+    let head = Head { status, request_time: now, response_time: now, sighting: None };
     let trace = Trace::default();
     let judge = Judge { trace: Some(&trace), ..Judge::of(worker, request, plan, mark.sequence()) };
     text.line("response", &format!("{status}, as if it came now"));
@@ -366,14 +367,24 @@ fn of_stored(stored: &Stored) -> String {
 
 fn standing(text: &mut Text, worker: &Rc<Worker>, request: &Request, plan: &Plan, stored: &Stored) {
     let now = worker.proxy.clock.now();
-    let soft_purged = match stored.validity(&worker.proxy.invalidations, &plan.key) {
-        Validity::Untouched => None,
-        Validity::SoftPurged(since) => {
-            text.more(&format!("soft-purged {} ago", duration_text(now.since(since))));
+    let soft_purged = match feed::usable(worker, plan, stored, now) {
+        Usable::AsItIs => None,
+        Usable::StaleSince(since, loss) => {
+            let why = loss.map_or("soft-purged", Loss::as_str);
+            text.more(&format!("{why} {} ago", duration_text(now.since(since))));
             Some(since)
         }
-        Validity::Purged => {
-            text.more("purged: never used again");
+        Usable::No(Some(loss)) => {
+            text.more(&format!("{}: not used", loss.as_str()));
+            return;
+        }
+        Usable::No(None) => {
+            let is_changed = stored.purged(&worker.proxy.invalidations, &plan.key) != Validity::Purged;
+            text.more(if is_changed {
+                "the change feed has told an event of its tags: never used again"
+            } else {
+                "purged: never used again"
+            });
             return;
         }
     };

@@ -3,9 +3,10 @@
 use caching::{
     time::Timestamp,
     validation::{CLIENT_CONDITIONS, make_validation_request},
+    version::Stamp,
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{
         CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
     },
@@ -13,8 +14,9 @@ use http::{
 
 use crate::{
     error::Error,
+    feed::{self, LARDER_MIN_VERSION, Sighting},
     memory::Stored,
-    policy::Plan,
+    policy::{CacheUse, Plan},
     request::Request,
     upstream::{Patience, RequestBody, UpstreamBody, UpstreamHead},
     worker::Worker,
@@ -27,6 +29,8 @@ pub struct Fetched {
     pub body: UpstreamBody,
     pub request_time: Timestamp,
     pub response_time: Timestamp,
+    /// What it has of the change feed. `None`: nobody asks, since its route does not go by one, or since it is not stored.
+    pub sighting: Option<Sighting>,
 }
 
 /// For whom a response is fetched.
@@ -60,14 +64,19 @@ fn limit_bytes(plan: &Plan) -> u64 {
     plan.routed.view.live.config.limits.max_request_body_bytes
 }
 
+/// `min_version`: what whoever answers has to show at least.
 pub async fn send(
     worker: &Worker,
     request: &Request,
     plan: &Plan,
     purpose: Purpose<'_>,
+    min_version: Option<&Stamp>,
 ) -> Result<Fetched, Error> {
     check(request, plan)?;
     let mut head = upstream_head(request, &purpose)?;
+    if let Some(Ok(value)) = min_version.map(|stamp| HeaderValue::from_str(&stamp.to_string())) {
+        head.fields.insert(LARDER_MIN_VERSION, value);
+    }
     let limit_bytes = limit_bytes(plan);
     let body = match request.take_body() {
         Some(received) if request.has_body => {
@@ -84,9 +93,22 @@ pub async fn send(
         }
     };
     let request_time = worker.proxy.clock.now();
+    // Before anything is sent: what the feed has told by now may be missing in the answer, and that has to be remembered.
+    let filling = may_be_stored(request, plan).then(|| worker.proxy.feed.begin_fill(request_time));
     let (parts, body) = plan.upstream().send(head, body, request.interim.as_ref()).await?.into_parts();
     let response_time = worker.proxy.clock.now();
-    Ok(Fetched { status: parts.status, fields: parts.headers, body, request_time, response_time })
+    let sighting = filling.map(|filling| filling.end(feed::stamp(&parts.headers).as_ref()));
+    Ok(Fetched { status: parts.status, fields: parts.headers, body, request_time, response_time, sighting })
+}
+
+/// Whether it matters what the answer has of the change feed.
+fn may_be_stored(request: &Request, plan: &Plan) -> bool {
+    let is_stored = match plan.cache {
+        CacheUse::Use | CacheUse::Part | CacheUse::Head => true,
+        CacheUse::LookUpOnly => false,
+        CacheUse::No(_) => request.method == Method::POST,
+    };
+    is_stored && plan.feed().is_some()
 }
 
 /// How often the request has been here, by its `Via` (RFC 9110 section 7.6.3).

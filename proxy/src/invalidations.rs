@@ -14,6 +14,12 @@
 //!
 //! Cells are found by a keyed hash of their name, 64 bits wide. Should two names ever share one, a purge of
 //! the one purges the other too: a wasted fetch, never a stale answer.
+//!
+//! What the change feed says of a tag ([`Invalidations::changed`]) stands in another order than purges: that of the database's
+//! log. A cell has the position of its tag's newest event, for as long as somebody holds it. What is stored later has to hear
+//! of events that came before, and nobody could remember all tags that ever changed; so each event is also noted in one of a
+//! fixed number of slots, chosen by the tag's hash, and a new cell begins with what its slot has. Two tags that share a slot
+//! can cost one of them a fill, never more.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::RandomState},
@@ -44,6 +50,8 @@ pub struct Cell {
     soft: AtomicU64,
     /// When the newest soft purge was, in milliseconds. Written before `soft`.
     soft_at_ms: AtomicU64,
+    /// The newest event of this tag in the change feed, or a later one.
+    changed: AtomicU64,
 }
 
 /// How a response is to be ended.
@@ -55,13 +63,33 @@ pub enum Purge {
     Soft(Timestamp),
 }
 
-/// What purges have done to a response.
+/// What purges and changes have done to a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
     Untouched,
     /// Stale since this moment, however fresh it would be.
     SoftPurged(Timestamp),
+    /// No purge has reached it, but the change feed has told an event of one of its tags that it does not have.
+    Changed,
     Purged,
+}
+
+/// A place in all that the change feed has told since the process began: a later event has a larger one, also where the feed
+/// itself has begun anew and counts from somewhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Mark(u64);
+
+impl Mark {
+    /// Beyond every event: of a response that does not go by the feed.
+    pub const END: Mark = Mark(u64::MAX);
+
+    pub const fn new(number: u64) -> Mark {
+        Mark(number)
+    }
+
+    pub const fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// Belongs to one stored response: up to which wide purge it has been looked at, and since when it is soft-purged.
@@ -96,6 +124,11 @@ impl Cell {
     /// Whether what was fetched since `filled` is untouched by any purge of this cell.
     fn allows(&self, filled: Sequence) -> bool {
         self.hard.load(Ordering::Acquire) <= filled.0 && self.soft.load(Ordering::Acquire) <= filled.0
+    }
+
+    /// The newest event of this tag in the change feed, or a later one.
+    pub fn changed(&self) -> Mark {
+        Mark(self.changed.load(Ordering::Acquire))
     }
 
     fn purge(&self, purge: Purge, sequence: u64) {
@@ -163,6 +196,8 @@ pub struct Invalidations {
     purging: Mutex<()>,
     /// Fetches that may still store something, by the number they began with.
     under_way: Mutex<BTreeMap<u64, usize>>,
+    /// The newest event of all tags whose hash leads to the slot.
+    slots: Box<[AtomicU64]>,
     hasher: RandomState,
 }
 
@@ -175,9 +210,19 @@ struct Shard {
 
 const SHARDS: usize = 64;
 const FIRST_SWEEP: usize = 1024;
+/// Half a megabyte. A tag finds an event of another one in its slot for as long as its fill lacks that, which is milliseconds: with
+/// a hundred events in that time, at one fill of 650.
+const SLOTS: usize = 1 << 16;
 
 impl Default for Invalidations {
     fn default() -> Invalidations {
+        Invalidations::with_slots(SLOTS)
+    }
+}
+
+impl Invalidations {
+    /// With so many slots for events of the change feed.
+    pub fn with_slots(slots: usize) -> Invalidations {
         let shard = || Mutex::new(Shard { cells: HashMap::new(), sweep_at: FIRST_SWEEP });
         Invalidations {
             now: AtomicU64::new(1),
@@ -186,12 +231,11 @@ impl Default for Invalidations {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             purging: Mutex::default(),
             under_way: Mutex::default(),
+            slots: std::iter::repeat_with(|| AtomicU64::new(0)).take(slots.max(1)).collect(),
             hasher: RandomState::new(),
         }
     }
-}
 
-impl Invalidations {
     /// To be called before a fetch is sent. While the returned value lives, no purge is forgotten that this
     /// fetch has to hear of.
     pub fn begin_fetch(self: &Arc<Self>) -> FetchMark {
@@ -209,7 +253,30 @@ impl Invalidations {
         if shard.cells.len() >= shard.sweep_at && !shard.cells.contains_key(&hash) {
             self.sweep(&mut shard);
         }
-        Arc::clone(shard.cells.entry(hash).or_default())
+        let made = || {
+            // Under the lock of the shard, which an event takes when it has its slot: it is either here, or finds the cell.
+            let changed = match subject {
+                Subject::Tag(_) => self.slot(hash).load(Ordering::SeqCst),
+                Subject::Url { .. } | Subject::Searched { .. } | Subject::Group { .. } => 0,
+            };
+            Arc::new(Cell { changed: AtomicU64::new(changed), ..Cell::default() })
+        };
+        Arc::clone(shard.cells.entry(hash).or_insert_with(made))
+    }
+
+    /// The change feed tells an event of a tag. When this returns, no look-up that begins later sees what does not have it.
+    pub fn changed(&self, tag: &[u8], event: Mark) {
+        let hash = self.hasher.hash_one(Subject::Tag(tag));
+        self.slot(hash).fetch_max(event.0, Ordering::SeqCst);
+        let shard = lock(&self.shards[shard_of(hash, SHARDS)]);
+        if let Some(cell) = shard.cells.get(&hash) {
+            cell.changed.fetch_max(event.0, Ordering::SeqCst);
+        }
+    }
+
+    /// Of other bits of the hash than the shard.
+    fn slot(&self, hash: u64) -> &AtomicU64 {
+        &self.slots[shard_of(hash >> 32, self.slots.len())]
     }
 
     /// Invalidates. When this returns, no look-up that begins later, on any thread, sees what was fetched before as it was.
@@ -231,10 +298,11 @@ impl Invalidations {
         key: &[u8],
         cells: &[Arc<Cell>],
         began: Sequence,
+        seen: Mark,
     ) -> Option<Sequence> {
         let cell = self.cell(target);
         let _purging = lock(&self.purging);
-        let before = self.validity(key, cells, began, &Clearance::default());
+        let before = self.validity(key, cells, began, seen, &Clearance::default());
         let sequence = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         cell.purge(Purge::Hard, sequence);
         (before == Validity::Untouched).then_some(Sequence(sequence))
@@ -265,16 +333,19 @@ impl Invalidations {
         lock(&self.purging)
     }
 
-    /// What purges have done to a response that is stored under `key`, with these cells, by a fetch that began at `filled`.
-    /// Cost while nothing is purged: two loads for each cell, and two more.
+    /// What purges and changes have done to a response that is stored under `key`, with these cells, by a fetch that began at
+    /// `filled` and has seen so much of the feed. Cost while nothing happens: three loads for each cell, and two more.
     pub fn validity(
         &self,
         key: &[u8],
         cells: &[Arc<Cell>],
         filled: Sequence,
+        seen: Mark,
         clearance: &Clearance,
     ) -> Validity {
+        let mut newest_change = 0;
         for cell in cells {
+            newest_change = cell.changed.load(Ordering::Acquire).max(newest_change);
             if cell.hard.load(Ordering::Acquire) > filled.0 {
                 return Validity::Purged;
             }
@@ -287,6 +358,9 @@ impl Invalidations {
             && self.look_at_wide(key, filled, clearance, newest) == Validity::Purged
         {
             return Validity::Purged;
+        }
+        if newest_change > seen.0 {
+            return Validity::Changed;
         }
         clearance.validity()
     }
@@ -443,7 +517,7 @@ mod tests {
     }
 
     fn validity(table: &Invalidations, host: &str, target: &str, filled: Sequence) -> Validity {
-        table.validity(&key(host, target), &[], filled, &Clearance::default())
+        table.validity(&key(host, target), &[], filled, Mark::END, &Clearance::default())
     }
 
     #[test]
@@ -453,7 +527,7 @@ mod tests {
         let before = table.begin_fetch().sequence();
         let cells = [table.cell(TAG)];
         let clearance = Clearance::default();
-        let validity = || table.validity(&key("a", "/1"), &cells, before, &clearance);
+        let validity = || table.validity(&key("a", "/1"), &cells, before, Mark::END, &clearance);
         assert_eq!(validity(), Validity::Untouched);
         table.purge(TAG, Purge::Soft(at(10)));
         assert_eq!(validity(), Validity::SoftPurged(at(10)));
@@ -463,7 +537,7 @@ mod tests {
         assert_eq!(validity(), Validity::SoftPurged(at(10)));
         let after = table.begin_fetch().sequence();
         assert_eq!(
-            table.validity(&key("a", "/1"), &cells, after, &Clearance::default()),
+            table.validity(&key("a", "/1"), &cells, after, Mark::END, &Clearance::default()),
             Validity::Untouched
         );
         table.purge(TAG, Purge::Hard);
@@ -475,7 +549,7 @@ mod tests {
         let table = Arc::new(Invalidations::default());
         let filled = table.begin_fetch().sequence();
         let (key, clearance) = (key("a", "/1"), Clearance::default());
-        let validity = || table.validity(&key, &[], filled, &clearance);
+        let validity = || table.validity(&key, &[], filled, Mark::END, &clearance);
         table.purge_scope(prefix("a", "/"), Purge::Soft(Timestamp::from_s(10)));
         assert_eq!(validity(), Validity::SoftPurged(Timestamp::from_s(10)));
         table.wide.write().unwrap().clear();
@@ -490,15 +564,15 @@ mod tests {
         let key = key("a", "/1");
         let of_old = table.begin_fetch().sequence();
         let began = table.begin_fetch().sequence();
-        let filled = table.purge_own(url, &key, &cells, began).unwrap();
-        let validity = |filled| table.validity(&key, &cells, filled, &Clearance::default());
+        let filled = table.purge_own(url, &key, &cells, began, Mark::END).unwrap();
+        let validity = |filled| table.validity(&key, &cells, filled, Mark::END, &Clearance::default());
         assert_eq!((validity(of_old), validity(filled)), (Validity::Purged, Validity::Untouched));
         table.purge(TAG, Purge::Hard);
         assert_eq!(validity(filled), Validity::Purged);
 
         let began = table.begin_fetch().sequence();
         table.purge(TAG, Purge::Hard);
-        assert_eq!(table.purge_own(url, &key, &cells, began), None);
+        assert_eq!(table.purge_own(url, &key, &cells, began, Mark::END), None);
     }
 
     fn prefix(host: &str, prefix: &str) -> Scope {
@@ -530,7 +604,7 @@ mod tests {
         let table = Arc::new(Invalidations::default());
         let filled = table.begin_fetch().sequence();
         let (key, clearance) = (key("a", "/1"), Clearance::default());
-        let validity = || table.validity(&key, &[], filled, &clearance);
+        let validity = || table.validity(&key, &[], filled, Mark::END, &clearance);
         table.purge_scope(prefix("b", ""), Purge::Hard);
         assert_eq!(validity(), Validity::Untouched);
         let looked_up_to = clearance.looked_up_to.load(Ordering::Relaxed);

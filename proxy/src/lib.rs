@@ -4,7 +4,7 @@
 //! - [`serve`]: one request from head to answer, by these steps:
 //!   [`route`], [`policy`], [`lookup`], [`coalesce`], [`fetch`], [`store`], [`deliver`]
 //!
-//! What the steps use: [`request`], [`body`], [`arriving`] bodies and their [`pieces`], [`trailers`], [`upgrade`], [`memory`], [`searches`], [`invalidations`], [`upstream`],
+//! What the steps use: [`request`], [`body`], [`arriving`] bodies and their [`pieces`], [`trailers`], [`upgrade`], [`memory`], [`searches`], [`invalidations`], [`feed`], [`upstream`],
 //! [`worker`] (one thread's things), [`live`] (what all threads share). Around them: [`config`], [`reload`], [`deploy`],
 //! [`admin`], [`explain`], [`observe`], [`error`] and [`respond`], [`clock`], [`cli`], [`policy_tools`]. The rules of HTTP caching are in the
 //! crate `caching`, the policies' sandbox in the crate `plugin_host`.
@@ -28,6 +28,7 @@ pub mod upgrade;
 pub mod memory;
 pub mod searches;
 pub mod invalidations;
+pub mod feed;
 pub mod session;
 pub mod subscriptions;
 pub mod live_updates;

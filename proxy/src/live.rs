@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     coalesce::{Fills, Unshareable},
     config::{Config, Route},
+    feed::Account,
     invalidations::{Invalidations, Purge, Sequence, Subject},
     memory::Memory,
     observe::WorkerMetrics,
@@ -37,6 +38,8 @@ pub struct Proxy {
     pub clock: Clock,
     pub memory: Arc<Memory>,
     pub invalidations: Arc<Invalidations>,
+    /// What the change feed has told, if there is one.
+    pub feed: Arc<Account>,
     pub fills: Arc<Fills>,
     pub unshareable: Unshareable,
     pub searches: Searches,
@@ -46,6 +49,8 @@ pub struct Proxy {
     live: ArcSwap<Live>,
     /// The generation of `live`, so that a worker sees with one load that nothing changed.
     generation: AtomicU64,
+    /// The same, for those who wait for it to change.
+    swapped: tokio::sync::watch::Sender<u64>,
     engine: Engine,
 }
 
@@ -74,10 +79,12 @@ impl Proxy {
         engine: Engine,
     ) -> Result<Proxy, Vec<PrepareError>> {
         let chains = prepare(&engine, &config, file, &[], None)?;
+        let invalidations: Arc<Invalidations> = Arc::default();
         Ok(Proxy {
             clock,
             memory: Arc::new(Memory::new(config.cache.memory_bytes)),
-            invalidations: Arc::default(),
+            feed: Arc::new(Account::new(Arc::clone(&invalidations))),
+            invalidations,
             fills: Arc::default(),
             unshareable: Unshareable::default(),
             searches: Searches::default(),
@@ -86,6 +93,7 @@ impl Proxy {
             reload_failures: AtomicU64::new(0),
             live: ArcSwap::from_pointee(Live { generation: 1, config, chains }),
             generation: AtomicU64::new(1),
+            swapped: tokio::sync::watch::Sender::new(1),
             engine,
         })
     }
@@ -96,6 +104,11 @@ impl Proxy {
 
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Tells whoever waits that another configuration serves.
+    pub fn swaps(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.swapped.subscribe()
     }
 
     /// Compiles what is new in `config` and swaps it in. On failure nothing has changed. Takes as long as
@@ -122,6 +135,7 @@ impl Proxy {
         let live = Arc::new(Live { generation: self.live().generation + 1, config, chains });
         self.live.store(Arc::clone(&live));
         self.generation.store(live.generation, Ordering::Release);
+        self.swapped.send_replace(live.generation);
         live
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use caching::{
     range::of_partial,
     reuse::{Reuse, Standing, refreshes_early, reuse},
+    time::Timestamp,
     vary::select,
 };
 use http::Method;
 
 use crate::{
     arriving::Reader,
-    invalidations::Validity,
+    feed::{Loss, Usable, usable},
     memory::{Stored, StoredBody},
     observe::{Forward, Outcome},
     policy::{CacheUse, Plan},
@@ -43,6 +44,8 @@ pub struct Reusable {
     pub wants_refresh: bool,
     /// If its body still arrives: a place in it.
     pub reader: Option<Reader>,
+    /// It is stale because the change feed is lost.
+    pub loss: Option<Loss>,
 }
 
 /// Takes no lock that is held for long, copies no body: one look into the index, one counted pointer.
@@ -62,15 +65,32 @@ pub fn stored(worker: &Worker, request: &Request, plan: &Plan) -> Found {
 
 /// Whether a response that was selected may answer now.
 pub fn judge(worker: &Worker, request: &Request, plan: &Plan, stored: &Arc<Stored>) -> Found {
+    let now = worker.proxy.clock.now();
+    let usable = usable(worker, plan, stored, now);
+    judge_as(worker, request, plan, stored, usable, now)
+}
+
+/// The same, for one of which it is known what purges and the change feed have left of it.
+pub fn judge_as(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    stored: &Arc<Stored>,
+    usable: Usable,
+    now: Timestamp,
+) -> Found {
     if !is_to_be_judged(worker, plan, stored) {
-        return by_rules(worker, request, plan, stored);
+        return by_rules(request, plan, stored, usable, now);
     }
     // A purge wins over it.
-    if !stored.is_valid(&worker.proxy.invalidations, &plan.key) {
+    if matches!(usable, Usable::No(_)) {
         return Found::Forward { why: Forward::Miss, stale: None };
     }
     match judged_again(worker, request, plan, stored) {
-        Some(stored) => by_rules(worker, request, plan, &stored),
+        Some(stored) => {
+            let usable = self::usable(worker, plan, &stored, now);
+            by_rules(request, plan, &stored, usable, now)
+        }
         None => Found::Forward { why: Forward::Miss, stale: None },
     }
 }
@@ -89,14 +109,14 @@ fn is_to_be_judged(worker: &Worker, plan: &Plan, stored: &Stored) -> bool {
         && !is_out(worker.proxy.clock.now().as_ms())
 }
 
-fn by_rules(worker: &Worker, request: &Request, plan: &Plan, stored: &Arc<Stored>) -> Found {
+fn by_rules(request: &Request, plan: &Plan, stored: &Arc<Stored>, usable: Usable, now: Timestamp) -> Found {
     let forward = |why| Found::Forward { why, stale: Some(Arc::clone(stored)) };
-    let soft_purged = match stored.validity(&worker.proxy.invalidations, &plan.key) {
-        Validity::Untouched => None,
-        Validity::SoftPurged(since) => Some(since),
-        Validity::Purged => return Found::Forward { why: Forward::Miss, stale: None },
+    let (soft_purged, loss) = match usable {
+        Usable::AsItIs => (None, None),
+        Usable::StaleSince(since, loss) => (Some(since), loss),
+        Usable::No(_) => return Found::Forward { why: Forward::Miss, stale: None },
     };
-    let (rules, now) = (plan.rules(), worker.proxy.clock.now());
+    let rules = plan.rules();
     let (standing, outcome) = match reuse(&stored.facts, &rules, plan.demands(request), soft_purged, now) {
         Reuse::Fresh(standing) => (standing, Outcome::Hit),
         Reuse::StaleWhileRevalidate(standing) => (standing, Outcome::HitStale),
@@ -122,6 +142,7 @@ fn by_rules(worker: &Worker, request: &Request, plan: &Plan, stored: &Arc<Stored
         is_stored: true,
         wants_refresh,
         reader: None,
+        loss,
     })
 }
 

@@ -17,6 +17,7 @@ use larder::{
     clock::Clock,
     config::Config,
     explain::{self, Answer, Question},
+    feed,
     live::{self, Proxy},
     policy_tools,
     reload::{Reloader, lines},
@@ -144,6 +145,7 @@ async fn run(proxy: Arc<Proxy>, file: Option<PathBuf>) -> Result<(), Exit> {
         }
     };
     let workers = Workers::start(&proxy).map_err(|error| Exit::failed(&error))?;
+    let _listening = feed::client::start(Arc::clone(&proxy)).map_err(failed)?;
     for address in &workers.addresses {
         tracing::info!(%address, "serving");
     }

@@ -20,7 +20,8 @@ use quick_cache::{
 
 use crate::{
     arriving::Arriving,
-    invalidations::{Cell, Clearance, Invalidations, Sequence, Validity, shard_of},
+    feed::Sight,
+    invalidations::{Cell, Clearance, Invalidations, Mark, Sequence, Validity, shard_of},
     pieces::Pieces,
 };
 
@@ -31,7 +32,7 @@ const KEY_OVERHEAD_BYTES: usize = 160;
 /// What one field takes besides its bytes: its place in the map and the shared buffer's header.
 const FIELD_OVERHEAD_BYTES: usize = 104;
 /// A cell of a tag, with its counts and its place in the table, as if nobody shared it.
-const CELL_BYTES: usize = 64;
+const CELL_BYTES: usize = 72;
 const LOCKS: usize = 64;
 
 /// A response that may answer later requests.
@@ -53,6 +54,8 @@ pub struct Stored {
     /// Its URL and its tags.
     pub cells: Box<[Arc<Cell>]>,
     pub clearance: Clearance,
+    /// What it has of the change feed. `None`: it does not depend on one, whatever the configuration says.
+    pub seen: Option<Sight>,
     /// Which policy judged it; 0 without one.
     pub judged_by: u64,
     /// One of these failed, and did not have its say.
@@ -69,14 +72,20 @@ pub enum StoredBody {
 }
 
 impl Stored {
-    /// What purges have done to it. `key` is the one it is stored under.
+    /// What purges and changes have done to it. `key` is the one it is stored under.
     pub fn validity(&self, invalidations: &Invalidations, key: &[u8]) -> Validity {
-        invalidations.validity(key, &self.cells, self.filled, &self.clearance)
+        let seen = self.seen.map_or(Mark::END, |seen| seen.mark);
+        invalidations.validity(key, &self.cells, self.filled, seen, &self.clearance)
+    }
+
+    /// What purges alone have done to it.
+    pub fn purged(&self, invalidations: &Invalidations, key: &[u8]) -> Validity {
+        invalidations.validity(key, &self.cells, self.filled, Mark::END, &self.clearance)
     }
 
     /// Whether it may be served, fresh or stale.
     pub fn is_valid(&self, invalidations: &Invalidations, key: &[u8]) -> bool {
-        self.validity(invalidations, key) != Validity::Purged
+        !matches!(self.validity(invalidations, key), Validity::Changed | Validity::Purged)
     }
 
     /// The same response with its body.
@@ -92,6 +101,7 @@ impl Stored {
             filled: self.filled,
             cells: self.cells.clone(),
             clearance: Clearance::default(),
+            seen: self.seen,
             judged_by: self.judged_by,
             is_provisional: self.is_provisional,
         }
@@ -348,6 +358,7 @@ mod tests {
             filled,
             cells: cells.into(),
             clearance: Clearance::default(),
+            seen: None,
             judged_by: 1,
             is_provisional: false,
         })

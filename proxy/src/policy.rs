@@ -26,7 +26,7 @@ pub use row::Row;
 use trace::Trace;
 
 use crate::{
-    error::Error, live::Link, observe::Forward, request::Request, route::Routed, upstream::Upstream,
+    config, error::Error, live::Link, observe::Forward, request::Request, route::Routed, upstream::Upstream,
     worker::Worker,
 };
 
@@ -99,6 +99,12 @@ impl Plan {
 
     pub fn upstream(&self) -> &Rc<Upstream> {
         self.routed.upstream(self.upstream)
+    }
+
+    /// The change feed, if responses of this route go by one.
+    pub fn feed(&self) -> Option<&config::Feed> {
+        let feed = self.routed.view.live.config.feed.as_ref()?;
+        self.routed.route().feed.then_some(feed)
     }
 
     /// What the request asks of a stored response, if the route lets it.

@@ -14,6 +14,7 @@ use caching::{
     reuse::{Reuse, may_serve_on_error, reuse},
     storable::RequestKind,
     validation::{HeadVerdict, Validated, freshened, freshened_by_head, replaces_stored, validated},
+    version::Stamp,
 };
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
@@ -30,8 +31,9 @@ use crate::{
     coalesce::{self, FetchPermit},
     deliver::{Conditions, Delivery, Forwarded},
     error::Error,
+    feed::{self, Sighted, Usable},
     fetch::{self, Fetched, Purpose},
-    invalidations::{Sequence, Validity},
+    invalidations::{Mark, Sequence},
     lookup::Reusable,
     memory::{Stored, StoredBody},
     observe::{Forward, Outcome},
@@ -102,7 +104,7 @@ async fn pass(
     if let (CacheUse::Head, Some(stale)) = (plan.cache, stale) {
         return head(worker, request, &plan, &permit, &stale).await;
     }
-    let fetched = match fetch::send(worker, request, &plan, Purpose::ForClient).await {
+    let fetched = match fetch::send(worker, request, &plan, Purpose::ForClient, None).await {
         Ok(fetched) => fetched,
         Err(error) => {
             if error.is_before_sending() {
@@ -124,12 +126,16 @@ async fn pass(
             Err(Judge::of(worker, request, &plan, permit.began()).passed_on(fetched.head(), &fetched.fields))
         }
     };
+    let mut detail = None;
     let (kept, not_kept) = match judged {
         Ok(mut kept) => {
             let changed = kept.changed.take().map(Box::new);
             (Some(kept), NotKept { changed, ..NotKept::default() })
         }
-        Err(not_kept) => (None, not_kept),
+        Err(not_kept) => {
+            detail = not_kept.lacking.is_some().then_some(not_kept.reason);
+            (None, not_kept)
+        }
     };
     let kept = match (kept, invalidation) {
         (Some(kept), Some(invalidation)) => invalidation.answered_and_kept(kept, &fetched, permit.began()),
@@ -144,7 +150,7 @@ async fn pass(
             let kept = learnt(worker, request, kept);
             Ok(keep_and_pass(worker, plan, permit, kept, with_changes(fetched, not_kept)?))
         }
-        None => Ok(passed_on(&permit, with_changes(fetched, not_kept)?, None)),
+        None => Ok(passed_on(&permit, with_changes(fetched, not_kept)?, detail)),
     }
 }
 
@@ -167,14 +173,19 @@ async fn head(
     permit: &FetchPermit,
     stale: &Arc<Stored>,
 ) -> Result<Delivery, Error> {
-    let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale)).await {
+    let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale), None).await {
         Ok(fetched) => fetched,
         Err(error) => return stale_if_error(worker, plan, stale).ok_or(error),
     };
     let get = request.for_everybody();
     match validated(fetched.status, &fetched.fields, stale.own_fields()) {
         Validated::NotModified => {
-            return freshen(worker, &get, plan, permit, stale, &fetched);
+            return match freshen(worker, &get, plan, permit, stale, &fetched)? {
+                End::Answered(delivery) => Ok(delivery),
+                End::Fetched(_) | End::Completed(..) | End::Again(_) => {
+                    Err(Error::ProxyInternalError("a 304 to HEAD that was no answer"))
+                }
+            };
         }
         Validated::Error => {
             if let Some(delivery) = stale_if_error(worker, plan, stale) {
@@ -197,7 +208,7 @@ async fn head(
         // It is about something that nobody has: the client has to be told of the response itself.
         Validated::Mismatch => {
             worker.proxy.memory.remove(&plan.key, stale);
-            let fetched = fetch::send(worker, request, plan, Purpose::ForStore).await?;
+            let fetched = fetch::send(worker, request, plan, Purpose::ForStore, None).await?;
             return Ok(passed_on(
                 permit,
                 as_policies_have_it(worker, request, plan, permit.began(), fetched)?,
@@ -334,7 +345,7 @@ fn learnt(worker: &Worker, request: &Request, judged: Judged) -> Judged {
 type Deliver = oneshot::Sender<Result<Delivery, Error>>;
 
 /// One fetch for everybody, from the request to the last byte of the body.
-async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchPermit, answer: Deliver) {
+async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, mut permit: FetchPermit, answer: Deliver) {
     // Nobody is there to hear if the client went away; what is stored is stored all the same.
     let (mut fetched, ahead) = match fetch_or_freshen(worker, request, &plan, &permit).await {
         Ok(End::Fetched(fetched)) => (fetched, Pieces::default()),
@@ -342,6 +353,10 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchP
         Ok(End::Answered(delivery)) => {
             let _ = answer.send(Ok(delivery));
             return;
+        }
+        Ok(End::Again(min_version)) => {
+            permit.min_version = Some(min_version);
+            return Box::pin(fill(worker, request, plan, permit, answer)).await;
         }
         Err(error) => {
             let _ = answer.send(Err(error));
@@ -355,13 +370,32 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchP
         Some(reason) => Err(judge.not_kept(fetched.head(), &fetched.fields, reason)),
         None => judge.whole(fetched.head(), fetched.fields.clone()),
     };
-    let Judged { mut stored, key, .. } = match judged {
+    let mut refused = None;
+    let Judged { mut stored, key, sighted, .. } = match judged {
         Ok(judged) => learnt(worker, request, judged),
+        // It may be had by those who are owed nothing that it lacks, and is stored for nobody.
+        Err(NotKept { lacking: Some(lacking), reason, .. }) => {
+            if let Some(min_version) = better(worker, &permit, &lacking) {
+                permit.min_version = Some(min_version);
+                drop(fetched);
+                return Box::pin(fill(worker, request, plan, permit, answer)).await;
+            }
+            (permit.is_kept, refused) = (false, Some(reason));
+            *lacking
+        }
         Err(NotKept { failed: Some(error), .. }) => {
             let _ = answer.send(Err(*error));
             return;
         }
-        Err(NotKept { reason, lies_in_the_request, hit_for_miss, changed, failed: None, .. }) => {
+        Err(NotKept {
+            reason,
+            lies_in_the_request,
+            hit_for_miss,
+            changed,
+            failed: None,
+            lacking: None,
+            ..
+        }) => {
             if let Some(changed) = changed {
                 fetched.fields = *changed;
             }
@@ -402,22 +436,34 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, permit: FetchP
         body: Body::Arriving(reader),
         fwd_status,
         why: permit.why,
-        is_stored: true,
+        is_stored: permit.is_kept,
         conditions: Conditions::Ours,
-        detail: None,
+        detail: refused,
     });
     let stored = Arc::new(stored);
-    remember_if_never_fresh(worker, &plan, &stored);
-    share(&permit, &plan, &stored, &key);
+    if permit.is_kept {
+        remember_if_never_fresh(worker, &plan, &stored);
+    }
+    share(&permit, &plan, &stored, &key, sighted.as_of);
     let _ = answer.send(Ok(delivery));
     receive(worker, &plan, permit, &key, stored, arriving, fetched.body).await;
 }
 
+/// What is to be asked for, if a response lacks an event that was known when its request came. Once: the next answer is passed on,
+/// whatever it lacks.
+fn better(worker: &Worker, permit: &FetchPermit, lacking: &Judged) -> Option<Stamp> {
+    let Sighted { as_of, better, .. } = lacking.sighted;
+    let is_owed_more = as_of.is_none_or(|as_of| as_of < permit.joined);
+    better
+        .filter(|_| is_owed_more && permit.min_version.is_none())
+        .and_then(|event| worker.proxy.feed.min_version(event))
+}
+
 /// Those who wait have the same key, but where that was written by a rule for queries they may have other targets. So what does
 /// not belong under the key that they have in common is for its own client alone.
-fn share(permit: &FetchPermit, plan: &Plan, stored: &Arc<Stored>, key: &[u8]) {
+fn share(permit: &FetchPermit, plan: &Plan, stored: &Arc<Stored>, key: &[u8], as_of: Option<Mark>) {
     if plan.search.is_none() || plan.key == key {
-        permit.share(stored);
+        permit.share(stored, as_of);
     } else {
         permit.not_shareable();
     }
@@ -457,6 +503,8 @@ enum End {
     /// The rest of a response of which these bytes were stored. Its head is that of the whole.
     Completed(Fetched, Pieces),
     Answered(Delivery),
+    /// It lacks an event of which the request could have known: to be fetched once more, from who has this.
+    Again(Stamp),
 }
 
 /// A full response; or the answer made from the stale one, which still holds or has to do.
@@ -476,7 +524,7 @@ async fn fetch_or_freshen(
         let fetched = fetch_anew(worker, request, plan, permit).await;
         let has_failed = match &fetched {
             Ok(End::Fetched(fetched)) => fetched.status.is_server_error(),
-            Ok(End::Completed(..) | End::Answered(_)) => false,
+            Ok(End::Completed(..) | End::Answered(_) | End::Again(_)) => false,
             Err(_) => true,
         };
         let stands_in = if has_failed { stale_if_error(worker, plan, stale) } else { None };
@@ -485,13 +533,14 @@ async fn fetch_or_freshen(
     if let StoredBody::Part(part, bytes) = &stale.body {
         return complete(worker, request, plan, permit, stale, part, bytes).await;
     }
-    let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale)).await {
+    let min_version = permit.min_version.as_ref();
+    let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale), min_version).await {
         Ok(fetched) => fetched,
         Err(error) => return stale_if_error(worker, plan, stale).map(End::Answered).ok_or(error),
     };
     match validated(fetched.status, &fetched.fields, stale.own_fields()) {
         Validated::Full => Ok(End::Fetched(fetched)),
-        Validated::NotModified => freshen(worker, request, plan, permit, stale, &fetched).map(End::Answered),
+        Validated::NotModified => freshen(worker, request, plan, permit, stale, &fetched),
         Validated::Mismatch => fetch_anew(worker, request, plan, permit).await,
         Validated::Error => {
             let stale = stale_if_error(worker, plan, stale).map(End::Answered);
@@ -501,7 +550,7 @@ async fn fetch_or_freshen(
 }
 
 fn is_valid(worker: &Worker, plan: &Plan, stored: &Stored) -> bool {
-    stored.is_valid(&worker.proxy.invalidations, &plan.key)
+    !matches!(feed::usable(worker, plan, stored, worker.proxy.clock.now()), Usable::No(_))
 }
 
 /// Fetches the rest of a response of which the beginning is stored (RFC 9111 section 3.3).
@@ -517,7 +566,8 @@ async fn complete(
     let Some(rest) = caching::partial::completing_request(stored.own_fields(), part) else {
         return fetch_anew(worker, request, plan, permit).await;
     };
-    let mut fetched = fetch::send(worker, request, plan, Purpose::ToComplete(&rest)).await?;
+    let mut fetched =
+        fetch::send(worker, request, plan, Purpose::ToComplete(&rest), permit.min_version.as_ref()).await?;
     match fetched.status {
         StatusCode::PARTIAL_CONTENT => (),
         // Answers to a condition and to a range that the client has not asked for.
@@ -560,7 +610,7 @@ async fn fetch_anew(
     // What is most likely for this client alone is asked for as it asks: a page of its own that it has already is a 304.
     let is_for_client = permit.is_alone() && plan.cache == CacheUse::Use;
     let purpose = if is_for_client { Purpose::ForClient } else { Purpose::ForStore };
-    let fetched = fetch::send(worker, request, plan, purpose).await?;
+    let fetched = fetch::send(worker, request, plan, purpose, permit.min_version.as_ref()).await?;
     if fetched.status == StatusCode::NOT_MODIFIED {
         if is_for_client && has_conditions(&request.fields) {
             let fetched = as_policies_have_it(worker, request, plan, permit.began(), fetched)?;
@@ -579,12 +629,12 @@ fn has_conditions(fields: &HeaderMap) -> bool {
 
 /// RFC 5861 section 4: the stale response, if it may stand in for the error.
 fn stale_if_error(worker: &Worker, plan: &Plan, stale: &Arc<Stored>) -> Option<Delivery> {
-    let soft_purged = match stale.validity(&worker.proxy.invalidations, &plan.key) {
-        Validity::Untouched => None,
-        Validity::SoftPurged(since) => Some(since),
-        Validity::Purged => return None,
-    };
     let now = worker.proxy.clock.now();
+    let soft_purged = match feed::usable(worker, plan, stale, now) {
+        Usable::AsItIs => None,
+        Usable::StaleSince(since, _) => Some(since),
+        Usable::No(_) => return None,
+    };
     may_serve_on_error(&stale.facts, &plan.rules(), soft_purged, now)
         .then(|| Delivery::Reused(reused(worker, plan, stale, Outcome::HitStaleIfError, Forward::Stale)))
 }
@@ -593,7 +643,16 @@ fn reused(worker: &Worker, plan: &Plan, stored: &Arc<Stored>, outcome: Outcome, 
     let now = worker.proxy.clock.now();
     let standing = reuse(&stored.facts, &plan.rules(), Default::default(), None, now).standing();
     let stored = Arc::clone(stored);
-    Reusable { stored, standing, outcome, why, is_stored: true, wants_refresh: false, reader: None }
+    Reusable {
+        stored,
+        standing,
+        outcome,
+        why,
+        is_stored: true,
+        wants_refresh: false,
+        reader: None,
+        loss: None,
+    }
 }
 
 /// The stored response with what a 304, or the answer to a HEAD, said of it (RFC 9111 section 4.3.4 and 4.3.5).
@@ -604,7 +663,7 @@ fn freshen(
     permit: &FetchPermit,
     stale: &Arc<Stored>,
     fetched: &Fetched,
-) -> Result<Delivery, Error> {
+) -> Result<End, Error> {
     let mut update = with_date(fetched.fields.clone(), fetched.response_time);
     remove_hop_by_hop(&mut update);
     let mut fields = freshened(&with_internal(stale), &update);
@@ -620,16 +679,20 @@ fn freshen(
     let mut is_stored = true;
     let mut answer = match judge.whole(head, fields.clone()) {
         Ok(judged) => {
-            let Judged { mut stored, key, .. } = learnt(worker, request, judged);
+            let Judged { mut stored, key, sighted, .. } = learnt(worker, request, judged);
             stored.body = stale.body.clone();
             let stored = Arc::new(stored);
-            share(permit, plan, &stored, &key);
+            share(permit, plan, &stored, &key, sighted.as_of);
             worker.proxy.memory.insert(&key, Arc::clone(&stored), &worker.proxy.invalidations);
             stored
         }
         // It held for this request, with what was said to it; for others it is not to be kept so.
         Err(NotKept { failed: Some(error), .. }) => return Err(*error),
         Err(why) => {
+            let again = why.lacking.as_deref().and_then(|lacking| better(worker, permit, lacking));
+            if let Some(min_version) = again.filter(|_| permit.may_store) {
+                return Ok(End::Again(min_version));
+            }
             if !why.lies_in_the_request && !why.is_fault {
                 worker.proxy.memory.remove(&plan.key, stale);
             }
@@ -646,7 +709,7 @@ fn freshen(
         answer = Arc::new(for_client);
     }
     let reused = reused(worker, plan, &answer, Outcome::Validated, permit.why);
-    Ok(Delivery::Reused(Reusable { is_stored, ..reused }))
+    Ok(End::Answered(Delivery::Reused(Reusable { is_stored, ..reused })))
 }
 
 /// The cookies of a 304, as far as policies leave them to the client.

@@ -96,7 +96,7 @@ pub async fn ask(
     let tunnels = worker.metrics.tunnels.load(Ordering::Relaxed);
     plan.upstream().admit_one_more_tunnel(tunnels)?;
     let began = worker.proxy.invalidations.begin_fetch().sequence();
-    let mut fetched = fetch::send(worker, request, plan, Purpose::ToSwitch(protocols)).await?;
+    let mut fetched = fetch::send(worker, request, plan, Purpose::ToSwitch(protocols), None).await?;
     let switched_to: Vec<HeaderValue> = fetched.fields.get_all(UPGRADE).iter().cloned().collect();
     if fetched.status != StatusCode::SWITCHING_PROTOCOLS {
         // To ask for a switch must not be a way round the policies.

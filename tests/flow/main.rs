@@ -16,6 +16,7 @@ mod stale;
 mod coalescing;
 mod invalidation;
 mod groups;
+mod feed;
 mod streaming;
 mod interim;
 mod trailers;

@@ -3,10 +3,12 @@
 //!
 //! Nothing here waits for a time to pass: a test waits for an event, and each wait has a bound.
 
+pub mod feed;
 pub mod origin;
 pub mod proxy;
 pub mod wait;
 
+pub use feed::{Feed, Telling};
 pub use origin::{Answering, Gate, Origin, Seen};
 pub use proxy::Proxy;
 pub use rig::http::{Client, Response};

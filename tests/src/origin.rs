@@ -182,7 +182,7 @@ impl Shared {
     }
 }
 
-fn head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Seen>> {
+pub(crate) fn head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Seen>> {
     let Some(first) = line(reader)? else { return Ok(None) };
     let mut words = first.split(' ').map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -226,7 +226,7 @@ fn line(reader: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
     Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

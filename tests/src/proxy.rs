@@ -13,7 +13,7 @@ use larder::{
     admin::{self, AdminService},
     clock::{Clock, ManualClock},
     config::Config,
-    live,
+    feed, live,
     reload::Reloader,
 };
 use plugin_host::{Engine, Limits};
@@ -33,6 +33,7 @@ pub struct Proxy {
     pub reloader: Arc<Reloader>,
     file: PathBuf,
     workers: Option<Workers>,
+    _listening: feed::client::Listener,
     /// Ends the thread of the admin listener when it is dropped.
     _admin: tokio::sync::oneshot::Sender<()>,
 }
@@ -64,6 +65,7 @@ impl Proxy {
         let shared = live::Proxy::new(config, &file, Clock::Manual(clock.clone()), engine());
         let shared = Arc::new(shared.unwrap_or_else(|faults| panic!("{faults:?}")));
         let workers = Workers::start(&shared).expect("loopback has free ports");
+        let listening = feed::client::start(Arc::clone(&shared)).expect("there is a thread left");
         let reloader = Arc::new(Reloader::new(Arc::clone(&shared), Some(file.clone())));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let admin_address = listener.local_addr().expect("a bound socket has an address");
@@ -82,6 +84,7 @@ impl Proxy {
             reloader,
             file,
             workers: Some(workers),
+            _listening: listening,
             _admin: stop_admin,
         }
     }

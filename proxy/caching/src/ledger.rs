@@ -56,6 +56,16 @@ const MAX_REACHED: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(u64);
 
+impl Epoch {
+    /// Of no account: what nobody has looked at under any.
+    pub const NONE: Epoch = Epoch(0);
+
+    /// 0 for none; it grows with each account.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Where an account begins: of what was before nothing is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Horizon {
@@ -162,6 +172,11 @@ impl Ledger {
             #[cfg(test)]
             weakness: None,
         }
+    }
+
+    /// From now on with this settle time: see [`Self::new`].
+    pub fn set_settle(&mut self, settle: Duration) {
+        self.settle = settle;
     }
 
     /// The account begins, or begins anew after a gap, a failover, a doubt: all that was stored before is of another epoch.

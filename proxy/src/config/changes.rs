@@ -7,7 +7,7 @@ use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use super::units::{duration_text, size_text};
-use super::{Admin, Cache, Config, Limits, PolicyUse, Route, Upstream};
+use super::{Admin, Cache, Config, Feed, Limits, PolicyUse, Route, Upstream};
 
 type Facts = Vec<(&'static str, String)>;
 
@@ -23,6 +23,17 @@ impl Config {
         }
         compare("cache.", &self.cache.facts(), &new.cache.facts(), &mut lines);
         compare("limits.", &self.limits.facts(), &new.limits.facts(), &mut lines);
+        match (&self.feed, &new.feed) {
+            (Some(old), Some(new)) => {
+                compare("feed.", &old.facts(), &new.facts(), &mut lines);
+                if old.token != new.token {
+                    lines.push("feed.token: changed".to_owned());
+                }
+            }
+            (None, Some(_)) => lines.push("feed: added".to_owned()),
+            (Some(_), None) => lines.push("feed: removed".to_owned()),
+            (None, None) => (),
+        }
         let upstreams = |config: &Self| -> Vec<(String, Facts)> {
             config.upstreams.iter().map(|upstream| (upstream.name.to_string(), upstream.facts())).collect()
         };
@@ -138,6 +149,18 @@ impl Limits {
     }
 }
 
+impl Feed {
+    fn facts(&self) -> Facts {
+        let Self { servers, token: _, max_silence, on_loss, settle } = self;
+        vec![
+            ("servers", listed(servers)),
+            ("max_silence", duration_text(*max_silence)),
+            ("on_loss", on_loss.as_str().to_owned()),
+            ("settle", duration_text(*settle)),
+        ]
+    }
+}
+
 impl Upstream {
     fn facts(&self) -> Facts {
         let Self {
@@ -164,8 +187,20 @@ impl Upstream {
 
 impl Route {
     fn facts(&self, config: &Config) -> Facts {
-        let Self { name: _, matcher, upstream, upstreams, cache, key, vary, tags, upgrade, live, policies } =
-            self;
+        let Self {
+            name: _,
+            matcher,
+            upstream,
+            upstreams,
+            cache,
+            key,
+            vary,
+            tags,
+            feed,
+            upgrade,
+            live,
+            policies,
+        } = self;
         let named = |index: &usize| {
             config.upstreams.get(*index).map_or_else(String::new, |upstream| upstream.name.to_string())
         };
@@ -194,6 +229,7 @@ impl Route {
             ("key.fields", some_listed(&key.fields, |name| name.to_string())),
             ("vary", format!("{vary:?}")),
             ("tags", if tags.is_empty() { unset() } else { listed(tags) }),
+            ("feed", if *feed { "on" } else { "off" }.to_owned()),
             ("upgrade", if upgrade.is_empty() { unset() } else { listed(upgrade) }),
             ("live", live.to_string()),
             ("policy.component", components(policies)),

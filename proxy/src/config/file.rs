@@ -20,6 +20,7 @@ use super::{
 };
 
 mod admin;
+mod feed;
 mod policy;
 mod route;
 
@@ -107,6 +108,7 @@ pub(super) fn simple(listen: SocketAddr, server: Server) -> Result<Config, Confi
             targets: default_targets(),
         },
         limits: LIMITS,
+        feed: None,
         upstreams: vec![upstream],
         routes: vec![route::default_route()],
         policies: Vec::new(),
@@ -131,6 +133,7 @@ fn root(mut section: Section<'_>, file: &Path) -> Config {
     }
     let cache = cache(section.get("cache").and_then(|value| value.section()));
     let limits = section.get("limits").and_then(|value| value.section()).map_or(LIMITS, limits);
+    let feed = section.get("feed").and_then(|value| feed::feed(&value, file));
     let upstreams =
         section.require("upstream", r#"[[upstream]] and below it servers = ["http://127.0.0.1:3000"]"#);
     let upstreams = upstreams.map(|value| upstreams_of(&value)).unwrap_or_default();
@@ -155,6 +158,7 @@ fn root(mut section: Section<'_>, file: &Path) -> Config {
         admin,
         cache,
         limits,
+        feed,
         upstreams,
         routes,
         policies,

@@ -62,7 +62,15 @@ fn three_lines_are_a_whole_configuration() {
     assert_eq!(config.routes[0].name.as_str(), "default");
     assert_eq!(config.routes[0].cache, CacheRules::UPSTREAM_DECIDES);
     assert_eq!(config.routes[0].matcher.to_string(), "everything");
+    assert!(config.feed.is_none() && config.routes[0].feed);
     assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn a_feed_needs_no_more_than_its_servers() {
+    let feed = good(&format!("{SMALLEST}[feed]\nservers = [\"http://127.0.0.1:8081\"]\n")).feed.unwrap();
+    assert_eq!((feed.on_loss, feed.token), (OnLoss::Stale, None));
+    assert_eq!((feed.max_silence, feed.settle), (Duration::from_secs(2), Duration::from_secs(1)));
 }
 
 #[test]
@@ -93,6 +101,10 @@ fn the_whole_file_is_read() {
         max_waiters: 100,
     };
     assert_eq!(config.limits, expected);
+    let feed = config.feed.as_ref().unwrap();
+    assert_eq!((feed.servers.len(), feed.servers[1].port, feed.on_loss), (2, 8081, OnLoss::Ttl));
+    assert_eq!((feed.max_silence, feed.settle), (Duration::from_secs(5), Duration::ZERO));
+    assert!(feed.token.as_ref().unwrap().matches(b"not-a-secret-as-it-is-in-git"));
     let app = &config.upstreams[1];
     assert_eq!((app.name.as_str(), app.servers.len(), app.servers[1].port), ("app", 2, 3001));
     assert_eq!(app.response_timeout, Duration::from_millis(1500));
@@ -316,6 +328,8 @@ fn changes_are_told_in_words() {
         .replace("keep = [\"page\"]", "keep = []")
         .replace("weights = [1, 2.5]", "weights = [1]")
         .replace("memory = \"1GiB\"", "memory = \"64MiB\"")
+        .replace("on_loss = \"ttl\"", "on_loss = \"pass\"")
+        .replace("name = \"rest\"\nfeed = false", "name = \"rest\"\nfeed = true")
         .replace("workers = 3", "workers = 4");
     let new = good(&text);
     assert_eq!(
@@ -324,11 +338,14 @@ fn changes_are_told_in_words() {
             "workers: 3 -> 4",
             "admin.token: changed",
             "cache.memory: 1GiB -> 64MiB",
+            "feed.on_loss: ttl -> pass",
+            "feed.token: changed",
             "upstream \"app\": servers: http://127.0.0.1:3000 http://127.0.0.1:3001 -> \
              http://127.0.0.1:3000 http://127.0.0.1:3002",
             "route \"assets\": removed",
             "route \"files\": added",
             "route \"users\": cache.default_ttl: 30m -> 5s",
+            "route \"rest\": feed: off -> on",
             "policy.settings: changed",
             "route \"users\": policy.settings: changed",
         ]
@@ -345,6 +362,11 @@ fn changes_are_told_in_words() {
         old.needs_restart(&fixed),
         ["cache.memory: 1GiB -> 2MiB", "limits.max_connections: 2000 -> 5", "admin.token: changed"]
     );
+    let mut unfed = old.clone();
+    unfed.feed = None;
+    assert_eq!(old.describe_changes(&unfed), ["feed: removed"]);
+    assert_eq!(unfed.describe_changes(&old), ["feed: added"]);
+    assert!(old.needs_restart(&unfed).is_empty());
     let mut turned = old.clone();
     turned.routes.reverse();
     assert_eq!(old.describe_changes(&turned), ["routes: now in the order rest, users, assets"]);
@@ -360,6 +382,7 @@ fn schema_has_the_keys_that_are_read() {
         ("/properties/admin", "[admin]\nKEY = 1"),
         ("/properties/cache", "[cache]\nKEY = 1"),
         ("/properties/limits", "[limits]\nKEY = 1"),
+        ("/properties/feed", "[feed]\nKEY = 1"),
         ("/properties/upstream/items", "[[upstream]]\nKEY = 1"),
         ("/properties/route/items", "[[route]]\nKEY = 1"),
         ("/properties/route/items/properties/match", "[[route]]\nmatch.KEY = 1"),

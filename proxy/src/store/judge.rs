@@ -25,6 +25,7 @@ use http::{
 use crate::{
     deliver::{self, CACHE_STATUS},
     error::Error,
+    feed::{self, LARDER_VERSION, Sight, Sighted, Sighting},
     fetch::Fetched,
     invalidations::{Cell, Clearance, Sequence, Subject},
     memory::{Stored, StoredBody},
@@ -53,6 +54,8 @@ pub struct NotKept {
     pub changed: Option<Box<HeaderMap>>,
     /// A policy failed, and its route has it that nothing is passed on then.
     pub failed: Option<Box<Error>>,
+    /// As it would have been stored, if all that speaks against it is what the change feed has told.
+    pub lacking: Option<Box<Judged>>,
 }
 
 impl NotKept {
@@ -84,11 +87,14 @@ pub struct Head {
     pub status: StatusCode,
     pub request_time: Timestamp,
     pub response_time: Timestamp,
+    /// What it has of the change feed, if anybody asked.
+    pub sighting: Option<Sighting>,
 }
 
 impl Fetched {
     pub fn head(&self) -> Head {
-        Head { status: self.status, request_time: self.request_time, response_time: self.response_time }
+        let Fetched { status, request_time, response_time, sighting, .. } = *self;
+        Head { status, request_time, response_time, sighting }
     }
 }
 
@@ -106,6 +112,7 @@ pub struct Judge<'a> {
 }
 
 /// A response that may be stored, still without its body.
+#[derive(Debug)]
 pub struct Judged {
     pub stored: Stored,
     /// Where it belongs.
@@ -115,6 +122,7 @@ pub struct Judged {
     pub search: Option<NoVarySearch>,
     /// Its fields with what is for this cache alone, if a policy has changed any.
     pub changed: Option<HeaderMap>,
+    pub sighted: Sighted,
 }
 
 impl<'a> Judge<'a> {
@@ -180,6 +188,7 @@ impl<'a> Judge<'a> {
             filled: self.filled,
             cells: Box::default(),
             clearance: Clearance::default(),
+            seen: None,
             judged_by: self.plan.routed.policy_generation(),
             is_provisional: false,
         }
@@ -208,6 +217,8 @@ impl<'a> Judge<'a> {
             Ok(kept) => kept,
             Err(why) => return Err(NotKept { changed: said.changed.map(Box::new), ..why }),
         };
+        let depends = !tags.is_empty() || own.contains_key(LARDER_VERSION);
+        let sighted = feed::sighted(plan, head.sighting, depends, &cells);
         let search = search_rule(&own);
         let key = if search.as_ref() == plan.search.as_deref() {
             plan.key.clone()
@@ -239,10 +250,16 @@ impl<'a> Judge<'a> {
             filled,
             cells,
             clearance: Clearance::default(),
+            seen: sighted.seen,
             judged_by: plan.routed.policy_generation(),
             is_provisional: said.is_provisional,
         };
-        Ok(Judged { stored, key, tags, search, changed: said.changed })
+        let mut judged = Judged { stored, key, tags, search, changed: said.changed, sighted };
+        let Some(unseen) = sighted.lacks else { return Ok(judged) };
+        self.worker.proxy.feed.refused(unseen);
+        let changed = judged.changed.take().map(Box::new);
+        let why = NotKept::because(unseen.detail(), true);
+        Err(NotKept { changed, lacking: Some(Box::new(judged)), ..why })
     }
 
     /// What the rules and the policies' own wishes leave of a response: by what it is selected, and how it is purged.
@@ -283,7 +300,7 @@ impl<'a> Judge<'a> {
             own.remove(CACHE_STATUS);
         }
         let response_time = stored.facts.response_time;
-        let head = Head { status: stored.status, request_time: response_time, response_time };
+        let head = Head { status: stored.status, request_time: response_time, response_time, sighting: None };
         let before = Facts { policy: PolicyLifetimes::default(), ..stored.facts };
         let said = match self.ask(head, &own, &before) {
             Ok(said) => said,
@@ -331,6 +348,8 @@ impl<'a> Judge<'a> {
             facts,
             cells,
             clearance: stored.clearance.copied(),
+            // Of one that had no tag before nobody knows what it has seen.
+            seen: stored.seen.or_else(|| (!tags.is_empty()).then_some(Sight::NONE)),
             judged_by: self.plan.routed.policy_generation(),
             is_provisional: said.is_provisional,
             ..stored.with_body(stored.body.clone())
@@ -348,7 +367,7 @@ impl<'a> Judge<'a> {
     }
 
     fn facts(&self, head: Head, fields: &HeaderMap, directives: &ResponseDirectives) -> Facts {
-        let Head { status, request_time, response_time } = head;
+        let Head { status, request_time, response_time, .. } = head;
         Facts::of(self.request_facts(), status, fields, directives, request_time, response_time)
     }
 

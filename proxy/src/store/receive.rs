@@ -13,6 +13,7 @@ use crate::{
     arriving::{Arriving, FailOnDrop, NobodyReads},
     clock::Stopwatch,
     coalesce::FetchPermit,
+    feed::LARDER_VERSION,
     memory::{Stored, StoredBody},
     pieces::{PIECE_OVERHEAD_BYTES, Pieces},
     policy::Plan,
@@ -82,7 +83,8 @@ pub(super) async fn receive(
     let whole = arriving.finish(body.take_trailers());
     drop(broken_if_dropped);
     if let (Some(bytes), Some(permit)) = (whole, permit) {
-        if let Some(stored) = with_bytes(worker, plan, key, &stored, bytes) {
+        if let Some(stored) = permit.is_kept.then(|| with_bytes(worker, plan, key, &stored, bytes)).flatten()
+        {
             memory.insert(key, Arc::new(stored), &worker.proxy.invalidations);
         }
         // Only now: until it is in memory, those who come find it with the permit.
@@ -119,7 +121,8 @@ fn united(worker: &Worker, key: &[u8], old: &Stored, new: &Stored) -> Option<Sto
     // What the upstream said to this cache alone of the one may not hold for the other: tags, and how long.
     if !old.is_valid(&worker.proxy.invalidations, key)
         || (old.judged_by, old.is_provisional) != (new.judged_by, new.is_provisional)
-        || old.internal != new.internal
+        || old.seen.is_some() != new.seen.is_some()
+        || !is_same_to_cache(old, new)
         || !may_combine(old.own_fields(), new.own_fields())
     {
         return None;
@@ -134,6 +137,17 @@ fn united(worker: &Worker, key: &[u8], old: &Stored, new: &Stored) -> Option<Sto
     let own = is_changed.then(|| Arc::new(combined_fields(&with_internal(old), &with_internal(new))));
     let cells = old.merged_cells(&new.cells);
     Some(Stored { fields, own, cells, status: StatusCode::OK, ..new.with_body(body) })
+}
+
+/// Whether the upstream said the same to this cache of both. What each was made from is another thing each time; that the newer
+/// one is of the same representation means that all of it is as of then.
+fn is_same_to_cache(old: &Stored, new: &Stored) -> bool {
+    let said = |stored: &Stored| {
+        let mut said = stored.internal.as_deref().cloned().unwrap_or_default();
+        said.remove(LARDER_VERSION);
+        said
+    };
+    said(old) == said(new)
 }
 
 impl Worker {

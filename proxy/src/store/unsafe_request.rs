@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use super::judge::Judged;
 use crate::{
     fetch::Fetched,
-    invalidations::{Purge, Scope, Sequence, Subject},
+    invalidations::{Mark, Purge, Scope, Sequence, Subject},
     request::Request,
     worker::Worker,
 };
@@ -65,7 +65,8 @@ impl<'a> InvalidateUnlessRefused<'a> {
         let (host, path) = (target.host(), target.path());
         invalidations.purge(Subject::Searched { host, path }, Purge::Hard);
         let url = Subject::Url { host, target: target.path_and_query().as_str() };
-        let purged = invalidations.purge_own(url, &kept.key, &kept.stored.cells, began);
+        let seen = kept.stored.seen.map_or(Mark::END, |seen| seen.mark);
+        let purged = invalidations.purge_own(url, &kept.key, &kept.stored.cells, began, seen);
         std::mem::forget(self);
         kept.stored.filled = purged?;
         Some(kept)

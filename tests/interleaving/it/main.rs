@@ -1,5 +1,6 @@
 //! See `src/lib.rs`.
 
+mod changing;
 mod coalescing;
 mod purging;
 

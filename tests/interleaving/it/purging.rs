@@ -5,7 +5,7 @@ use caching::{
     time::Timestamp,
 };
 use interleaving::invalidations::{
-    Cell, Clearance, Invalidations, Purge, Scope, Sequence, Subject, Validity,
+    Cell, Clearance, Invalidations, Mark, Purge, Scope, Sequence, Subject, Validity,
 };
 use shuttle::{
     check_random,
@@ -28,11 +28,20 @@ struct Stored {
 }
 
 /// The upstream's data, the table, and what is stored: one place, as under one key.
-#[derive(Default)]
 struct World {
     version: Mutex<u64>,
     table: Arc<Invalidations>,
     stored: Mutex<Option<Arc<Stored>>>,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World {
+            version: Mutex::default(),
+            table: Arc::new(Invalidations::with_slots(1)),
+            stored: Mutex::default(),
+        }
+    }
 }
 
 fn key() -> Vec<u8> {
@@ -43,7 +52,7 @@ fn key() -> Vec<u8> {
 
 impl World {
     fn validity(&self, stored: &Stored) -> Validity {
-        self.table.validity(&key(), &stored.cells, stored.filled, &stored.clearance)
+        self.table.validity(&key(), &stored.cells, stored.filled, Mark::END, &stored.clearance)
     }
 
     /// A fetch, as `coalesce.rs`, `store.rs` and `memory.rs` do it: note the moment, ask, find the cells, look, store.
@@ -135,19 +144,19 @@ fn a_wide_purge_is_never_undone() {
 fn the_answer_to_an_unsafe_request_survives_its_own_purge_and_no_other() {
     check_random(
         || {
-            let table = Arc::new(Invalidations::default());
+            let table = Arc::new(Invalidations::with_slots(1));
             let posting = {
                 let table = Arc::clone(&table);
                 thread::spawn(move || {
                     let mark = table.begin_fetch();
                     let cells = vec![table.cell(URL), table.cell(TAG)];
-                    let filled = table.purge_own(URL, &key(), &cells, mark.sequence());
+                    let filled = table.purge_own(URL, &key(), &cells, mark.sequence(), Mark::END);
                     filled.map(|filled| (mark.sequence(), filled, cells))
                 })
             };
             let other = table.purge(TAG, Purge::Hard);
             if let Some((began, filled, cells)) = posting.join().expect("no thread of a run has panicked") {
-                let validity = table.validity(&key(), &cells, filled, &Clearance::default());
+                let validity = table.validity(&key(), &cells, filled, Mark::END, &Clearance::default());
                 assert!(validity == Validity::Purged || other <= began, "{other:?} {began:?} {filled:?}");
             }
         },

@@ -13,5 +13,7 @@ mod sync {
 
 #[path = "../../../proxy/src/coalesce/fills.rs"]
 pub mod fills;
+#[path = "../../../proxy/src/feed/account.rs"]
+pub mod account;
 #[path = "../../../proxy/src/invalidations.rs"]
 pub mod invalidations;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::Secret;
-use super::{ADMIN_LISTEN, Admin, Value, address};
+use super::{ADMIN_LISTEN, Admin, Section, Value, address};
 
 pub(super) fn admin(value: Option<Value<'_>>, file: &Path) -> Admin {
     let Some(mut section) = value.and_then(|value| value.section()) else {
@@ -14,17 +14,7 @@ pub(super) fn admin(value: Option<Value<'_>>, file: &Path) -> Admin {
     if let Some(value) = &listen_value {
         listen = if value.raw().as_str() == Some("off") { None } else { address(value, "127.0.0.1:9090") };
     }
-    let token_value = section.get("token");
-    let token_file = section.get("token_file");
-    if let (Some(_), Some(value)) = (&token_value, &token_file) {
-        value.fault("\"token\" is there too; keep one of them");
-    }
-    let has_token = token_value.is_some() || token_file.is_some();
-    let token = match (&token_value, &token_file) {
-        (Some(value), _) => value.parse("\"<output of: openssl rand -base64 32>\""),
-        (None, Some(value)) => token_of_file(value, file),
-        (None, None) => None,
-    };
+    let (token, has_token) = token(&mut section, file);
     if let (Some(value), Some(address)) = (&listen_value, listen)
         && !address.ip().is_loopback()
         && !has_token
@@ -36,6 +26,22 @@ pub(super) fn admin(value: Option<Value<'_>>, file: &Path) -> Admin {
     }
     section.finish();
     Admin { listen, token }
+}
+
+/// Under `token`, or in the file that `token_file` names. The bool says whether there is any, good or not.
+pub(super) fn token(section: &mut Section<'_>, file: &Path) -> (Option<Secret>, bool) {
+    let token_value = section.get("token");
+    let token_file = section.get("token_file");
+    if let (Some(_), Some(value)) = (&token_value, &token_file) {
+        value.fault("\"token\" is there too; keep one of them");
+    }
+    let has_token = token_value.is_some() || token_file.is_some();
+    let token = match (&token_value, &token_file) {
+        (Some(value), _) => value.parse("\"<output of: openssl rand -base64 32>\""),
+        (None, Some(value)) => token_of_file(value, file),
+        (None, None) => None,
+    };
+    (token, has_token)
 }
 
 fn token_of_file(value: &Value<'_>, file: &Path) -> Option<Secret> {

@@ -38,6 +38,7 @@ pub(super) fn default_route() -> Route {
         key: KeyRules::default(),
         vary: VaryRules::default(),
         tags: Vec::new(),
+        feed: true,
         upgrade: Vec::new(),
         live: false,
         policies: Vec::new(),
@@ -103,12 +104,26 @@ fn route(
     let vary = section.get("vary").and_then(|value| value.section()).map(vary_rules).unwrap_or_default();
     let tags = section.get("tags").filter(|_| is_path_known);
     let tags = tags.map(|value| tags_of(&value, matcher.path.as_ref())).unwrap_or_default();
+    let feed = section.get("feed").and_then(|value| value.bool()).unwrap_or(true);
     let upgrade = section.get("upgrade").and_then(|value| value.list(MAX_UPGRADES)).unwrap_or_default();
     let upgrade = upgrade.iter().filter_map(|item| item.parse("\"websocket\"")).collect();
     let live = section.get("live").and_then(|value| value.bool()).unwrap_or(false);
     let policies = own_policies(&mut section, file);
     section.finish();
-    Route { name, matcher, upstream, upstreams: choices, cache, key, vary, tags, upgrade, live, policies }
+    Route {
+        name,
+        matcher,
+        upstream,
+        upstreams: choices,
+        cache,
+        key,
+        vary,
+        tags,
+        feed,
+        upgrade,
+        live,
+        policies,
+    }
 }
 
 /// The bool is false if there is a path that could not be read.

@@ -1,0 +1,42 @@
+//! The section `[feed]`: where the proxy is told what changes in the database, and what holds while nobody tells.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::{Feed, OnLoss};
+use super::{SECOND, SOME_TIME, Value, admin, duration, servers};
+
+/// Eight heartbeats: a pause of the network is not taken for a loss, and few people look at a page for shorter.
+const MAX_SILENCE: Duration = Duration::from_secs(2);
+/// Far beyond the milliseconds that a commit takes to become visible on a primary. An upstream that reads from replicas needs what these lag.
+const SETTLE: Duration = SECOND;
+
+pub(super) fn feed(value: &Value<'_>, file: &Path) -> Option<Feed> {
+    const SERVERS_EXAMPLE: &str = r#"servers = ["http://127.0.0.1:8081"]"#;
+    let mut section = value.section()?;
+    let mut feed = Feed {
+        servers: Vec::new(),
+        token: None,
+        max_silence: MAX_SILENCE,
+        on_loss: OnLoss::Stale,
+        settle: SETTLE,
+    };
+    if let Some(value) = section.require("servers", SERVERS_EXAMPLE) {
+        servers(&value, &mut feed.servers);
+    }
+    (feed.token, _) = admin::token(&mut section, file);
+    duration(
+        &mut section,
+        "max_silence",
+        Duration::from_millis(500)..=*SOME_TIME.end(),
+        &mut feed.max_silence,
+    );
+    duration(&mut section, "settle", Duration::ZERO..=*SOME_TIME.end(), &mut feed.settle);
+    const WORDS: [(&str, OnLoss); 3] =
+        [("stale", OnLoss::Stale), ("pass", OnLoss::Pass), ("ttl", OnLoss::Ttl)];
+    if let Some(on_loss) = section.get("on_loss").and_then(|value| value.word(&WORDS)) {
+        feed.on_loss = on_loss;
+    }
+    section.finish();
+    Some(feed)
+}
