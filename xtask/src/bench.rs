@@ -1,9 +1,9 @@
 //! Benchmarks. Each compares with its peers in one run on this machine: servers pinned to one core, the load to
-//! another, rounds that alternate, medians of ratios. An absolute figure says nothing about another machine. The one that holds
-//! absolute figures against targets is `targets`: those of the performance guide, on whatever machine it runs.
+//! another, rounds that alternate, medians of ratios. An absolute figure says nothing about another machine. Those that hold
+//! absolute figures against targets are `targets`, those of the performance guide, and `feed`, on whatever machine they run.
 //!
-//! Read next: `bench/hit.rs`, `bench/policy.rs`, `bench/targets.rs` and `bench/origin.rs`; what the peers are is in the crate
-//! `tests/bench`.
+//! Read next: `bench/hit.rs`, `bench/policy.rs`, `bench/targets.rs`, `bench/origin.rs` and `bench/feed.rs`; what the peers are is
+//! in the crate `tests/bench`.
 
 use std::process::ExitCode;
 
@@ -14,8 +14,11 @@ mod policy;
 mod swap;
 mod targets;
 mod origin;
+mod feed;
 mod database;
 mod paced;
+mod times;
+mod pgbench;
 mod servers;
 mod rounds;
 mod load;
@@ -38,6 +41,8 @@ enum Benchmark {
     Targets(targets::Options),
     /// Point reads and pages of the origin worker beside pgbench with the same prepared statements on the same server
     Origin(origin::Options),
+    /// The change feed: from a commit to the cache and to subscribers, hits beside a lifetime alone, and what writers pay
+    Feed(feed::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
@@ -49,5 +54,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
         Benchmark::Policy(options) => policy::run(options),
         Benchmark::Targets(options) => targets::run(options),
         Benchmark::Origin(options) => origin::run(options),
+        Benchmark::Feed(options) => feed::run(options),
     }
 }

@@ -11,8 +11,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod call;
 mod demo;
+mod history;
+mod random;
 mod soak;
+mod stack;
 mod stop;
 mod test;
 
@@ -43,7 +47,9 @@ enum Command {
   cargo xtask bench policy             policies in three languages beside nginx with njs and Envoy with a Wasm filter
   cargo xtask bench targets            the performance guide's rates and response times, on a million resources
   cargo xtask bench targets --resources 100000 --seconds 10
-  cargo xtask bench origin             the origin worker beside pgbench, same statements, same server")]
+  cargo xtask bench origin             the origin worker beside pgbench, same statements, same server
+  cargo xtask bench feed               how soon a commit is in caches and at subscribers, and what it costs
+  cargo xtask bench feed hits --seconds 120")]
     Bench(bench::Options),
     /// Readers, writers and faults for a while, every answer checked
     #[command(after_help = "Examples:

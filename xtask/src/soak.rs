@@ -1,7 +1,7 @@
 //! `cargo xtask soak stale`: writers, readers through two proxies, a lagging replica, and one thing after the other that is killed;
 //! every answer is held against what the database may have shown at the position that the proxy's feed had reached.
 //!
-//! Read next: `soak/history.rs` for the judgement, `soak/load.rs` for who asks, `soak/faults.rs` for what goes wrong.
+//! Read next: `history.rs` for the judgement, `soak/load.rs` for who asks, `soak/faults.rs` for what goes wrong.
 
 use std::{
     process::ExitCode,
@@ -16,17 +16,15 @@ use rig::programs::Profile;
 
 use crate::{
     Error,
+    history::History,
+    stack::Stack,
     stop::{self, AtEnd},
 };
 
 mod faults;
-mod history;
 mod load;
-mod system;
 
-use history::History;
-use load::{Counts, Run};
-use system::System;
+use load::{Counts, Proxy, Run};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -62,6 +60,26 @@ pub(crate) struct Stale {
     dev: bool,
 }
 
+const PROXY: &str = r#"listen = ["LISTEN"]
+
+[admin]
+listen = "ADMIN"
+
+[[upstream]]
+name = "origin"
+servers = ["http://ORIGIN"]
+
+[feed]
+servers = ["http://ORIGIN"]
+max_silence = "1s"
+on_loss = "pass"
+
+[[route]]
+name = "all"
+upstream = "origin"
+"#;
+const PROXIES: [(&str, &str); 2] = [("proxy-a", PROXY), ("proxy-b", PROXY)];
+const RESOURCES: u32 = 2_000;
 const SUBJECTS: usize = 200;
 const WRITERS: u32 = 4;
 const READERS_OF_EACH: u32 = 4;
@@ -79,13 +97,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
 #[expect(clippy::disallowed_methods, reason = "it lasts as long as was asked for")]
 pub(crate) fn stale(options: &Stale) -> Result<bool, Error> {
     let profile = if options.dev { Profile::Dev } else { Profile::Release };
-    let (system, proxies) = System::start(profile)?;
-    let subjects = system.subjects(SUBJECTS)?;
+    let stack = Stack::start(profile, RESOURCES, &PROXIES)?;
+    let subjects = stack.subjects(SUBJECTS)?;
     let run = Run {
         history: History::of_rows(subjects.len()),
         subjects,
-        proxies,
-        origin: system.origin,
+        proxies: stack.proxies.iter().copied().map(Proxy::new).collect(),
+        origin: stack.origin,
         is_over: AtomicBool::new(false),
         counts: Mutex::new(Counts::default()),
     };
@@ -105,7 +123,7 @@ pub(crate) fn stale(options: &Stale) -> Result<bool, Error> {
             }
         }
         let faults = (!options.no_faults).then(|| {
-            scope.spawn(|| faults::happen(&system, run, options.seed).map_err(|error| error.to_string()))
+            scope.spawn(|| faults::happen(&stack, run, options.seed).map_err(|error| error.to_string()))
         });
         let end = Instant::now() + Duration::from_secs(60 * u64::from(options.minutes));
         let mut minute = 0;
@@ -125,8 +143,8 @@ pub(crate) fn stale(options: &Stale) -> Result<bool, Error> {
         println!("{times:>8}  {fault}");
     }
     report(&run);
-    let lost = lost_writes(&system, &run)?;
-    let behind = left_behind(&system, &run)?;
+    let lost = lost_writes(&stack, &run)?;
+    let behind = left_behind(&stack, &run)?;
     let counts = run.counts();
     for violation in counts.violations.iter().chain(&lost).chain(&behind) {
         println!("VIOLATION {violation}");
@@ -161,10 +179,10 @@ fn report(run: &Run) {
 }
 
 /// What was acknowledged and is not there.
-fn lost_writes(system: &System, run: &Run) -> Result<Vec<String>, Error> {
+fn lost_writes(stack: &Stack, run: &Run) -> Result<Vec<String>, Error> {
     let mut lost = Vec::new();
     for (row, subject) in run.subjects.iter().enumerate() {
-        let (acknowledged, is) = (run.history.acknowledged(row), system.score(&subject.resource)?);
+        let (acknowledged, is) = (run.history.acknowledged(row), stack.score(&subject.resource)?);
         if is < acknowledged {
             lost.push(format!("{}: {acknowledged} was acknowledged, and it is {is}", subject.resource));
         }
@@ -174,19 +192,19 @@ fn lost_writes(system: &System, run: &Run) -> Result<Vec<String>, Error> {
 
 /// When all is well again, each proxy comes to serve what the primary has.
 #[expect(clippy::disallowed_methods, reason = "asks again for a while")]
-fn left_behind(system: &System, run: &Run) -> Result<Vec<String>, Error> {
+fn left_behind(stack: &Stack, run: &Run) -> Result<Vec<String>, Error> {
     let mut behind = Vec::new();
     for proxy in &run.proxies {
         let end = Instant::now() + SETTLE;
         for subject in &run.subjects {
-            let is = system.score(&subject.resource)?;
+            let is = stack.score(&subject.resource)?;
             loop {
-                match proxy.score(&subject.resource) {
+                match proxy.score(subject) {
                     Some(shown) if shown == is => break,
                     shown if Instant::now() > end => {
                         behind.push(format!(
                             "{} still says {shown:?} of {}, which is {is}",
-                            proxy.name, subject.resource
+                            proxy.at.name, subject.resource
                         ));
                         break;
                     }

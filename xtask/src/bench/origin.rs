@@ -5,14 +5,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode},
 };
 
-use rig::{postgres::find_programs, programs};
+use rig::programs;
 
 use super::{
     database::{Data, System},
     load::{ensure, median, wrk_script},
+    pgbench,
     servers::Folder,
 };
 use crate::Error;
@@ -63,7 +64,7 @@ const SUBJECTS: [Subject; 2] = [
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     ensure("wrk", "wrk")?;
-    let pgbench = pgbench_program()?;
+    let pgbench = pgbench::program()?;
     let folder = Folder::create()?;
     let system = System::start(&options.data, &[])?;
     let sql = "SELECT public_id FROM resources WHERE NOT is_deleted AND NOT is_private AND id % 61 = 0 ORDER BY id LIMIT 16";
@@ -110,14 +111,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
         );
     }
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn pgbench_program() -> Result<PathBuf, Error> {
-    let beside = find_programs().map(|folder| folder.join("pgbench")).filter(|program| program.is_file());
-    match beside {
-        Some(program) => Ok(program),
-        None => ensure("pgbench", "postgresql-contrib"),
-    }
 }
 
 /// For wrk: the ids in turn.
@@ -184,16 +177,7 @@ fn pgbench_round(
     for script in scripts {
         command.arg("-f").arg(script);
     }
-    let output = command.arg(system.cluster.replica_url()).stdin(Stdio::null()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let rate = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-    match rate {
-        Some(rate) if output.status.success() => Ok(rate),
-        _ => {
-            Err(format!("pgbench: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr))
-                .into())
-        }
-    }
+    pgbench::transactions_per_s(command.arg(system.cluster.replica_url()))
 }
 
 #[cfg(test)]

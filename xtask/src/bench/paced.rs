@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rig::http::Client;
+use rig::http::Response;
+
+use super::times::Times;
+use crate::call::Caller;
 
 /// One kind of load. Its connections bound how many requests can be under way; a request that finds none free waits, and the
 /// wait counts.
@@ -18,7 +21,20 @@ pub(super) struct Class<'a> {
     pub(super) connections: u32,
     /// The nth request.
     pub(super) request: &'a (dyn Fn(u64) -> Request + Sync),
+    /// Is shown each answer that is as wanted.
+    pub(super) answered: &'a (dyn Fn(&Answer<'_>) + Sync),
 }
+
+pub(super) struct Answer<'a> {
+    /// Of which request.
+    pub(super) nth: u64,
+    /// When that request was sent, and not when it was due.
+    pub(super) sent: Instant,
+    pub(super) response: &'a Response,
+}
+
+/// For [`Class::answered`], where the time alone is of interest.
+pub(super) fn unseen(_: &Answer<'_>) {}
 
 pub(super) struct Request {
     pub(super) method: &'static str,
@@ -36,7 +52,7 @@ impl Request {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Of all requests that were answered as wanted, in order.
-    took_us: Vec<u64>,
+    pub(super) took: Times,
     /// Everything else, by method, the head of the path, and status or error.
     pub(super) failed: BTreeMap<String, u64>,
     last_s: f64,
@@ -50,25 +66,21 @@ impl Seen {
     /// Answers in each of so many seconds, if the last answer came no later after their end than it may take; else in each
     /// second until then.
     pub(super) fn per_s(&self, seconds: u32, may_take_ms: f64) -> f64 {
-        self.took_us.len() as f64 / f64::from(seconds).max(self.last_s - may_take_ms / 1e3)
+        self.took.count() as f64 / f64::from(seconds).max(self.last_s - may_take_ms / 1e3)
     }
 
-    /// In milliseconds; `share` is 0.95 for the 95th percentile.
-    pub(super) fn percentile_ms(&self, share: f64) -> f64 {
-        let last = self.took_us.len().saturating_sub(1);
-        // Sorted, and the rank is within.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank in a list")]
-        let rank = (last as f64 * share).ceil() as usize;
-        self.took_us.get(rank).map_or(f64::NAN, |took_us| *took_us as f64 / 1e3)
-    }
-
-    fn add(&mut self, other: Seen) {
-        self.took_us.extend(other.took_us);
+    pub(super) fn add(&mut self, other: Seen) {
+        self.took.extend(other.took);
         for (what, count) in other.failed {
             *self.failed.entry(what).or_default() += count;
         }
         self.last_s = self.last_s.max(other.last_s);
     }
+}
+
+/// One class, for so long.
+pub(super) fn run_one(address: SocketAddr, class: &Class<'_>, seconds: u32) -> Seen {
+    run(address, std::slice::from_ref(class), seconds).pop().unwrap_or_default()
 }
 
 /// All classes at the same time, for so long. What they saw, in their order.
@@ -91,7 +103,7 @@ pub(super) fn run(address: SocketAddr, classes: &[Class<'_>], seconds: u32) -> V
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
-            all.took_us.sort_unstable();
+            all.took.sort();
             all
         };
         running.into_iter().map(sum).collect()
@@ -109,7 +121,7 @@ fn connection(
 ) -> Seen {
     let total = u64::from(class.per_s) * u64::from(seconds);
     let mut seen = Seen::default();
-    let mut client = None;
+    let mut caller = Caller::new(address);
     loop {
         let nth = next.fetch_add(1, Ordering::Relaxed);
         if nth >= total {
@@ -118,26 +130,16 @@ fn connection(
         let due = begin + Duration::from_secs_f64(nth as f64 / f64::from(class.per_s));
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let Request { method, target, body } = (class.request)(nth);
-        let fields = [("content-type", "application/json")];
-        let fields: &[_] = if body.is_empty() { &[] } else { &fields };
-        let mut call = || {
-            let client = match &mut client {
-                Some(client) => client,
-                free => free.insert(Client::connect(address)?),
-            };
-            client.call(method, &target, fields, body.as_bytes())
-        };
-        let outcome = match call() {
-            Ok(answer) if answer.status / 100 == 2 => {
-                seen.took_us.push(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let sent = Instant::now();
+        let outcome = match caller.call(method, &target, &body) {
+            Ok(response) if response.status / 100 == 2 => {
+                seen.took.add(due.elapsed());
                 seen.last_s = begin.elapsed().as_secs_f64();
+                (class.answered)(&Answer { nth, sent, response: &response });
                 continue;
             }
             Ok(answer) => answer.status.to_string(),
-            Err(error) => {
-                client = None;
-                error.kind().to_string()
-            }
+            Err(error) => error.kind().to_string(),
         };
         let head: String = target.split(['/', '?']).take(2).collect::<Vec<_>>().join("/");
         *seen.failed.entry(format!("{method} {head}: {outcome}")).or_default() += 1;
@@ -149,12 +151,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_of_what_was_seen() {
-        let seen = Seen { took_us: (1..=100).map(|ms| ms * 1000).collect(), ..Seen::default() };
-        assert_eq!(seen.percentile_ms(0.95), 96.0);
-        assert_eq!(seen.percentile_ms(1.0), 100.0);
-        assert!(Seen::default().percentile_ms(0.95).is_nan());
-        let late = |last_s| Seen { took_us: vec![1; 100], last_s, ..Seen::default() }.per_s(10, 500.0);
+    fn what_comes_late_is_a_lower_rate() {
+        let late = |last_s| {
+            let mut seen = Seen { last_s, ..Seen::default() };
+            (0..100).for_each(|_| seen.took.add(Duration::from_micros(1)));
+            seen.per_s(10, 500.0)
+        };
         assert_eq!((late(9.0), late(10.4), late(20.5)), (10.0, 10.0, 5.0));
     }
 }

@@ -8,7 +8,7 @@ use super::{
     database::{Data, System},
     paced::{self, Class, Request, Seen},
 };
-use crate::Error;
+use crate::{Error, random::Random};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
@@ -62,6 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
             per_s: (target.per_s * options.percent / 100).max(1),
             connections: target.connections,
             request,
+            answered: &paced::unseen,
         })
         .collect();
 
@@ -94,7 +95,7 @@ fn report(classes: &[Class<'_>], targets: &[&Target], seen: &[Seen], seconds: u3
     );
     let mut is_met = true;
     for ((class, target), seen) in classes.iter().zip(targets).zip(seen) {
-        let p95_ms = seen.percentile_ms(0.95);
+        let p95_ms = seen.took.percentile_ms(0.95);
         let per_s = seen.per_s(seconds, target.p95_ms);
         let is_enough = per_s >= f64::from(class.per_s) * ENOUGH;
         let is_good = is_enough && p95_ms < target.p95_ms && seen.failures() == 0;
@@ -105,10 +106,10 @@ fn report(classes: &[Class<'_>], targets: &[&Target], seen: &[Seen], seconds: u3
             per_s,
             seen.failures(),
             target.p95_ms,
-            seen.percentile_ms(0.5),
+            seen.took.percentile_ms(0.5),
             p95_ms,
-            seen.percentile_ms(0.99),
-            seen.percentile_ms(1.0),
+            seen.took.percentile_ms(0.99),
+            seen.took.percentile_ms(1.0),
             if is_good { "met" } else { "NOT MET" }
         );
         for (what, count) in &seen.failed {
@@ -157,15 +158,15 @@ impl Ids {
         let mut random = Random(nth);
         let kind = ["Api", "Code", "Note", "Project", "Routine", "Standard"][random.below(6)];
         Request::get(match nth % 20 {
-            0..=9 => format!("/resources/{}", random.skewed(&self.resources)),
+            0..=9 => format!("/resources/{}", random.skewed_of(&self.resources)),
             10..=11 => "/resources?limit=20".to_owned(),
             12..=13 => format!("/resources?limit=20&type={kind}"),
-            14 => format!("/resources?limit=20&team={}", random.skewed(&self.teams)),
-            15..=16 => format!("/users/{}", random.skewed(&self.users)),
-            17 => format!("/users/{}/unread", random.skewed(&self.users)),
-            18 => format!("/chats/{}/messages?limit=50", random.skewed(&self.chats)),
+            14 => format!("/resources?limit=20&team={}", random.skewed_of(&self.teams)),
+            15..=16 => format!("/users/{}", random.skewed_of(&self.users)),
+            17 => format!("/users/{}/unread", random.skewed_of(&self.users)),
+            18 => format!("/chats/{}/messages?limit=50", random.skewed_of(&self.chats)),
             _ => {
-                let ids: Vec<&str> = (0..20).map(|_| random.skewed(&self.resources)).collect();
+                let ids: Vec<&str> = (0..20).map(|_| random.skewed_of(&self.resources)).collect();
                 format!("/resources/batch?ids={}", ids.join(","))
             }
         })
@@ -178,12 +179,12 @@ impl Ids {
         match nth % 10 {
             0..=1 => post("/resources".to_owned(), resource(&mut random, self)),
             2..=5 => {
-                let target = format!("/resources/{}", random.skewed(&self.resources));
+                let target = format!("/resources/{}", random.skewed_of(&self.resources));
                 patch(target, format!("{{\"score\": {}}}", random.below(1_000)))
             }
             6 => {
-                let version = random.skewed(&self.versions);
-                let user = random.skewed(&self.users);
+                let version = random.skewed_of(&self.versions);
+                let user = random.skewed_of(&self.users);
                 let body = format!(
                     "{{\"resourceVersion\": \"{version}\", \"user\": \"{user}\", \"name\": \"bench\", \"status\": \"Scheduled\"}}"
                 );
@@ -191,7 +192,10 @@ impl Ids {
             }
             7 => {
                 let status = ["InProgress", "Completed", "Failed"][random.below(3)];
-                patch(format!("/runs/{}", random.skewed(&self.runs)), format!("{{\"status\": \"{status}\"}}"))
+                patch(
+                    format!("/runs/{}", random.skewed_of(&self.runs)),
+                    format!("{{\"status\": \"{status}\"}}"),
+                )
             }
             _ => {
                 let (chat, user) = &self.speakers[random.below(self.speakers.len())];
@@ -210,9 +214,9 @@ impl Ids {
             return Request::get("/counts".to_owned());
         }
         Request::get(match nth % 10 {
-            0..=5 => format!("/users/{}/teams", random.skewed(&self.users)),
+            0..=5 => format!("/users/{}/teams", random.skewed_of(&self.users)),
             6..=7 => "/trending".to_owned(),
-            8 => format!("/resources/{}/details?include=steps", random.skewed(&self.resources)),
+            8 => format!("/resources/{}/details?include=steps", random.skewed_of(&self.resources)),
             _ => "/resources/search?config=%7B%22language%22%3A%22ja%22%7D".to_owned(),
         })
     }
@@ -241,33 +245,8 @@ fn resource(random: &mut Random, ids: &Ids) -> String {
     format!(
         "{{\"resourceType\": \"Note\", \"name\": \"bench\", \"createdBy\": \"{}\", \"team\": \"{}\", \"isComplete\": true, \
          \"config\": {{\"language\": \"en\", \"size\": {}}}}}",
-        random.skewed(&ids.users),
-        random.skewed(&ids.teams),
+        random.skewed_of(&ids.users),
+        random.skewed_of(&ids.teams),
         random.below(1_000)
     )
-}
-
-/// SplitMix64, one for each request: the same requests in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % (bound.max(1) as u64)).unwrap_or(0)
-    }
-
-    /// Half of the time one of the first quarter.
-    fn skewed<'v>(&mut self, values: &'v [String]) -> &'v str {
-        let (one, other) = (self.below(values.len()), self.below(values.len()));
-        // The product of two shares, as an index.
-        let index = one as u64 * other as u64 / values.len().max(1) as u64;
-        usize::try_from(index).ok().and_then(|index| values.get(index)).map_or("", String::as_str)
-    }
 }

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rig::postgres;
 
-use super::{
-    load::{Random, Run},
-    system::{System, WORKER},
+use super::load::Run;
+use crate::{
+    Error,
+    random::Random,
+    stack::{Stack, WORKER},
 };
-use crate::Error;
 
 /// As a pause between two, and as a length.
 const SHORT_MS: u64 = 300;
@@ -53,7 +54,7 @@ impl Fault {
 }
 
 /// Until the run is over. How often what happened.
-pub(super) fn happen(system: &System, run: &Run, seed: u64) -> Result<BTreeMap<&'static str, u64>, Error> {
+pub(super) fn happen(stack: &Stack, run: &Run, seed: u64) -> Result<BTreeMap<&'static str, u64>, Error> {
     let mut random = Random(seed);
     let mut happened = BTreeMap::new();
     let mut last = None;
@@ -63,54 +64,54 @@ pub(super) fn happen(system: &System, run: &Run, seed: u64) -> Result<BTreeMap<&
             continue;
         }
         *happened.entry(fault.name()).or_default() += 1;
-        happens(system, run, fault, &mut random)?;
+        happens(stack, run, fault, &mut random)?;
     }
     Ok(happened)
 }
 
-fn happens(system: &System, run: &Run, fault: Fault, random: &mut Random) -> Result<(), Error> {
+fn happens(stack: &Stack, run: &Run, fault: Fault, random: &mut Random) -> Result<(), Error> {
     let proxy = &run.proxies[random.below(run.proxies.len())];
     match fault {
         Fault::WorkerKilled => {
-            system.with(WORKER, |process| process.kill().map(drop))?;
+            stack.with(WORKER, |process| process.kill().map(drop))?;
             if random.next().is_multiple_of(2) {
                 wait(run, random);
             }
-            system.start_again(WORKER)?;
+            stack.launch(WORKER)?;
         }
         Fault::ProxyKilled => {
-            system.with(proxy.name, |process| process.kill().map(drop))?;
+            stack.with(proxy.at.name, |process| process.kill().map(drop))?;
             proxy.is_another();
-            system.start_again(proxy.name)?;
+            stack.launch(proxy.at.name)?;
         }
-        Fault::WorkerStopped => stopped(system, WORKER, run, random)?,
-        Fault::ProxyStopped => stopped(system, proxy.name, run, random)?,
+        Fault::WorkerStopped => stopped(stack, WORKER, run, random)?,
+        Fault::ProxyStopped => stopped(stack, proxy.at.name, run, random)?,
         Fault::ReplicaKilled => {
-            system.cluster.kill_replica()?;
+            stack.cluster.kill_replica()?;
             wait(run, random);
-            system.cluster.start_replica()?;
+            stack.cluster.start_replica()?;
         }
         Fault::ReplayPaused => {
-            system.cluster.pause_replay()?;
+            stack.cluster.pause_replay()?;
             wait(run, random);
-            system.cluster.resume_replay()?;
+            stack.cluster.resume_replay()?;
         }
         Fault::FeedTerminated => {
             let sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_type = 'logical' AND active";
-            postgres::query(&system.cluster.primary_url(), sql)?;
+            postgres::query(&stack.cluster.primary_url(), sql)?;
         }
         Fault::SessionsCut => {
-            let node = system.cluster.node(random.below(2));
+            let node = stack.cluster.node(random.below(2));
             node.cut_sessions()?;
         }
     }
     Ok(())
 }
 
-fn stopped(system: &System, name: &str, run: &Run, random: &mut Random) -> Result<(), Error> {
-    system.with(name, |process| process.signal("STOP"))?;
+fn stopped(stack: &Stack, name: &str, run: &Run, random: &mut Random) -> Result<(), Error> {
+    stack.with(name, |process| process.signal("STOP"))?;
     wait(run, random);
-    system.with(name, |process| process.signal("CONT"))
+    stack.with(name, |process| process.signal("CONT"))
 }
 
 /// For a random while. False: the run is over.

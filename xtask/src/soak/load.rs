@@ -10,24 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rig::http::{Client, Response};
+use rig::http::Response;
 use serde_json::Value;
 
-use super::history::{History, Verdict};
-
-/// One row that is written and read: a resource, and who made it.
-#[derive(Debug, Clone)]
-pub(super) struct Subject {
-    pub(super) resource: String,
-    pub(super) user: String,
-}
+use crate::{
+    call::{self, Caller, is_hit},
+    history::{History, Verdict},
+    random::Random,
+    stack::{self, Subject, change},
+};
 
 /// A proxy as the load sees it.
 #[derive(Debug)]
 pub(super) struct Proxy {
-    pub(super) name: &'static str,
-    pub(super) address: SocketAddr,
-    pub(super) admin: SocketAddr,
+    pub(super) at: stack::Proxy,
     reached: Mutex<Reached>,
 }
 
@@ -39,8 +35,8 @@ struct Reached {
 }
 
 impl Proxy {
-    pub(super) fn new(name: &'static str, address: SocketAddr, admin: SocketAddr) -> Proxy {
-        Proxy { name, address, admin, reached: Mutex::default() }
+    pub(super) fn new(at: stack::Proxy) -> Proxy {
+        Proxy { at, reached: Mutex::default() }
     }
 
     /// To be called between the end of a process and the start of the next.
@@ -50,10 +46,8 @@ impl Proxy {
     }
 
     /// What it says of one resource.
-    pub(super) fn score(&self, resource: &str) -> Option<u64> {
-        let target = format!("/resources/{resource}");
-        let answer = call(&mut None, self.address, "GET", &target, &[], b"").ok()?;
-        serde_json::from_slice::<Value>(&answer.body).ok()?["score"].as_u64()
+    pub(super) fn score(&self, subject: &Subject) -> Option<u64> {
+        call::score(&Caller::new(self.at.address).get(&subject.target()).ok()?)
     }
 
     fn reached(&self) -> MutexGuard<'_, Reached> {
@@ -114,7 +108,7 @@ impl Run {
         let rows: Vec<usize> = (first..self.subjects.len()).step_by(step).collect();
         let mut values = vec![0; self.subjects.len()];
         let mut random = Random(first as u64 + 1);
-        let mut client = None;
+        let mut origin = Caller::new(self.origin);
         let pause = Duration::from_secs_f64(1.0 / f64::from(per_s));
         while self.goes_on() {
             let began = Instant::now();
@@ -123,20 +117,15 @@ impl Run {
             let (Some(value), Some(subject)) = (values.get_mut(row), self.subjects.get(row)) else { return };
             *value += 1;
             self.history.attempt(row, *value);
-            let target = format!("/resources/{}", subject.resource);
-            let body = format!("{{\"score\": {value}}}");
-            let fields = [("content-type", "application/json")];
-            let answer = call(&mut client, self.origin, "PATCH", &target, &fields, body.as_bytes());
+            let answer = origin.call("PATCH", &subject.target(), &change(*value));
             let why = match answer {
-                Ok(answer) if answer.status == 200 => {
-                    match answer.field("larder-commit").and_then(position_of) {
-                        Some(position) => {
-                            self.history.committed(row, *value, position);
-                            None
-                        }
-                        None => Some("200 without Larder-Commit".to_owned()),
+                Ok(answer) if answer.status == 200 => match call::committed(&answer) {
+                    Some(position) => {
+                        self.history.committed(row, *value, position);
+                        None
                     }
-                }
+                    None => Some("200 without Larder-Commit".to_owned()),
+                },
                 Ok(answer) => Some(answer.status.to_string()),
                 Err(error) => Some(error.kind().to_string()),
             };
@@ -151,7 +140,7 @@ impl Run {
     #[expect(clippy::disallowed_methods, reason = "does not hammer at a proxy that is not there")]
     pub(super) fn read(&self, proxy: &Proxy, seed: u64, per_s: u32) {
         let mut random = Random(seed);
-        let mut client = None;
+        let mut caller = Caller::new(proxy.at.address);
         let pause = Duration::from_secs_f64(1.0 / f64::from(per_s));
         while self.goes_on() {
             let began = Instant::now();
@@ -161,10 +150,10 @@ impl Run {
             let target = if is_list {
                 format!("/users/{}/resources?limit=100", subject.user)
             } else {
-                format!("/resources/{}", subject.resource)
+                subject.target()
             };
             let before = *proxy.reached();
-            let answer = call(&mut client, proxy.address, "GET", &target, &[], b"");
+            let answer = caller.get(&target);
             let after = proxy.reached().process;
             let mut counts = self.counts();
             match answer {
@@ -200,7 +189,7 @@ impl Run {
         is_same: bool,
     ) {
         let status = answer.field("cache-status").unwrap_or_default();
-        let is_hit = status.contains("; hit");
+        let is_hit = is_hit(answer);
         counts.hits += u64::from(is_hit);
         let detail =
             status.split("detail=").nth(1).map(|rest| rest.split(';').next().unwrap_or_default().trim());
@@ -213,7 +202,7 @@ impl Run {
             return;
         }
         let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
-            counts.violations.push(format!("{} {target}: no JSON", proxy.name));
+            counts.violations.push(format!("{} {target}: no JSON", proxy.at.name));
             return;
         };
         let mut values = Vec::new();
@@ -242,7 +231,7 @@ impl Run {
             if counts.violations.len() < MAX_VIOLATIONS {
                 let resource = self.subjects.get(row).map_or("", |subject| &subject.resource);
                 let position = format!("{:X}/{:X}", position >> 32, position & 0xffff_ffff);
-                let text = format!("{} {target}: {resource} is {why} {position}; {status}", proxy.name);
+                let text = format!("{} {target}: {resource} is {why} {position}; {status}", proxy.at.name);
                 eprintln!("VIOLATION {text}");
                 counts.violations.push(text);
             }
@@ -252,74 +241,14 @@ impl Run {
     /// Asks a proxy again and again how far it has come.
     #[expect(clippy::disallowed_methods, reason = "leaves the proxy some time for others")]
     pub(super) fn look(&self, proxy: &Proxy) {
-        let mut client = None;
+        let mut admin = Caller::new(proxy.at.admin);
         while self.goes_on() {
             let process = proxy.reached().process;
-            let status = call(&mut client, proxy.admin, "GET", "/api/status", &[], b"");
-            let status = status.ok().and_then(|status| serde_json::from_slice::<Value>(&status.body).ok());
-            if let Some(position) =
-                status.and_then(|status| position_of(status["feed"]["position"].as_str()?))
-            {
+            if let Some(position) = call::heard(&mut admin) {
                 proxy.has_reached(process, position);
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-    }
-}
-
-fn call(
-    client: &mut Option<Client>,
-    address: SocketAddr,
-    method: &str,
-    target: &str,
-    fields: &[(&str, &str)],
-    body: &[u8],
-) -> std::io::Result<Response> {
-    let connected = match client.take() {
-        Some(client) => client,
-        None => Client::connect(address)?,
-    };
-    let connected = client.insert(connected);
-    let answer = connected.call(method, target, fields, body);
-    let closes = |answer: &Response| {
-        answer.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
-    };
-    if !answer.as_ref().is_ok_and(|answer| !closes(answer)) {
-        *client = None;
-    }
-    answer
-}
-
-/// Of `16/B374D848`, alone or as `lsn=16/B374D848; timeline=1`.
-pub(super) fn position_of(text: &str) -> Option<u64> {
-    let text = text.trim().trim_start_matches("lsn=");
-    let text = text.split(';').next()?.trim();
-    let (high, low) = text.split_once('/')?;
-    let half = |text| u64::from_str_radix(text, 16).ok().filter(|half| *half <= u64::from(u32::MAX));
-    Some(half(high)? << 32 | half(low)?)
-}
-
-/// SplitMix64.
-#[derive(Debug)]
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, count: usize) -> usize {
-        usize::try_from(self.next() % count.max(1) as u64).unwrap_or(0)
-    }
-
-    /// The low ones more often than the high ones.
-    fn skewed(&mut self, count: usize) -> usize {
-        let first = self.below(count);
-        first.min(self.below(count)).min(self.below(count))
     }
 }
 
@@ -328,16 +257,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_are_read_as_postgres_writes_them() {
-        assert_eq!(position_of("16/B374D848"), Some(0x16_B374_D848));
-        assert_eq!(position_of("lsn=0/A; timeline=3"), Some(10));
-        assert_eq!(position_of("none"), None);
-    }
-
-    #[test]
     fn what_an_older_process_said_is_not_kept() {
         let nowhere: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let proxy = Proxy::new("a", nowhere, nowhere);
+        let proxy = Proxy::new(stack::Proxy { name: "a", address: nowhere, admin: nowhere });
         proxy.has_reached(0, 7);
         assert_eq!(proxy.reached().position, 7);
         proxy.is_another();

@@ -1,13 +1,13 @@
-//! What a reader may have been shown: the values of each row, and by which position in the WAL each of them was there.
+//! What a reader may have been shown: the values of each row, and by when each of them was there.
 //!
-//! Values of one row only grow, and one writer makes them. A position is one at which a commit had certainly ended, so a judgement
-//! errs on the side of the accused: what is found is a fault. Knows no clock and no socket.
+//! Values of one row only grow, and one writer makes them. A position is a place in the WAL or a time, one at which a commit had
+//! certainly ended, so a judgement errs on the side of the accused: what is found is a fault. Knows no clock and no socket.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is known of the rows.
 #[derive(Debug)]
-pub(super) struct History {
+pub(crate) struct History {
     rows: Vec<Mutex<Row>>,
 }
 
@@ -21,7 +21,7 @@ struct Row {
 
 /// What a value that was read is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// The newest that was acknowledged, or newer.
     Newest,
     /// Overwritten, by commits that the reader need not have seen.
@@ -34,26 +34,26 @@ pub(super) enum Verdict {
 
 impl History {
     /// Rows that have the value 0, since ever.
-    pub(super) fn of_rows(count: usize) -> History {
+    pub(crate) fn of_rows(count: usize) -> History {
         History { rows: (0..count).map(|_| Mutex::default()).collect() }
     }
 
     /// Before a value is sent.
-    pub(super) fn attempt(&self, row: usize, value: u64) {
+    pub(crate) fn attempt(&self, row: usize, value: u64) {
         if let Some(mut row) = self.row(row) {
             row.attempted = row.attempted.max(value);
         }
     }
 
     /// It was acknowledged, with a position at which it had been committed.
-    pub(super) fn committed(&self, row: usize, value: u64, position: u64) {
+    pub(crate) fn committed(&self, row: usize, value: u64, position: u64) {
         if let Some(mut row) = self.row(row) {
             row.committed.push((value, position));
         }
     }
 
     /// What was read by somebody who is entitled to all up to `position`.
-    pub(super) fn judge(&self, row: usize, value: u64, position: u64) -> Verdict {
+    pub(crate) fn judge(&self, row: usize, value: u64, position: u64) -> Verdict {
         let Some(row) = self.row(row) else { return Verdict::Invented };
         if value > row.attempted {
             return Verdict::Invented;
@@ -68,12 +68,19 @@ impl History {
         if value < at_least { Verdict::Stale { at_least } } else { Verdict::Allowed }
     }
 
+    /// Where a value had certainly been overwritten; `None`: it may still be there.
+    pub(crate) fn overwritten(&self, row: usize, value: u64) -> Option<u64> {
+        let row = self.row(row)?;
+        let newer = row.committed.partition_point(|(known, _)| *known <= value);
+        row.committed.get(newer).map(|(_, position)| *position)
+    }
+
     /// The newest value of a row that was acknowledged.
-    pub(super) fn acknowledged(&self, row: usize) -> u64 {
+    pub(crate) fn acknowledged(&self, row: usize) -> u64 {
         self.row(row).and_then(|row| row.committed.last().copied()).map_or(0, |(value, _)| value)
     }
 
-    pub(super) fn writes(&self) -> usize {
+    pub(crate) fn writes(&self) -> usize {
         (0..self.rows.len()).filter_map(|row| self.row(row)).map(|row| row.committed.len()).sum()
     }
 
@@ -98,6 +105,7 @@ mod tests {
         assert_eq!(history.judge(0, 0, 150), Verdict::Stale { at_least: 1 });
         assert_eq!(history.judge(0, 2, 900), Verdict::Newest);
         assert_eq!(history.judge(0, 3, 0), Verdict::Invented);
+        assert_eq!([0, 1, 2].map(|value| history.overwritten(0, value)), [Some(100), Some(200), None]);
         history.attempt(0, 3);
         assert_eq!(history.judge(0, 3, 0), Verdict::Newest);
         assert_eq!((history.acknowledged(0), history.writes()), (2, 2));
