@@ -32,7 +32,7 @@ mod tests;
 
 pub(crate) use route::{Found, Route, Router, Segment};
 pub(crate) use sql::{Bind, Variant};
-pub(crate) use tables::{Mapping, TableRule};
+pub(crate) use tables::{Mapping, RowPiece, RowTemplate, TableRule, is_table, table_name, table_tag};
 pub(crate) use tags::{Piece, TagTemplate};
 
 macro_rules! shipped {
@@ -307,7 +307,6 @@ impl Catalogue {
     }
 
     /// Which tags a changed row of a table has, of all files together. Without tables that are left to lifetimes alone.
-    #[allow(dead_code, reason = "for who follows changes; only tests call it so far")]
     pub(crate) fn mapping(&self) -> Mapping {
         let mut mapping = Mapping::new();
         for table in self.endpoints.iter().flat_map(|endpoint| &endpoint.tables) {

@@ -23,6 +23,15 @@ pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Microseconds since a time that Postgres says, in microseconds since 2000. None if its clock is ahead of ours.
+pub(crate) fn since(postgres_us: i64) -> u64 {
+    let now = i64::try_from(unix_time().as_micros()).unwrap_or(i64::MAX).saturating_sub(MICROS_TO_2000);
+    u64::try_from(now.saturating_sub(postgres_us)).unwrap_or(0)
+}
+
+/// From 1970 to 2000.
+pub(crate) const MICROS_TO_2000: i64 = 946_684_800_000_000;
+
 /// A day of the calendar, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Day {

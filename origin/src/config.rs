@@ -21,7 +21,7 @@
 //! [cursors]
 //! key = "..."                      # what cursors are signed with; default: one of the process's own, lost with it
 //! ```
-//! What is measured and what raises an alert: `config/monitoring.rs`.
+//! What is measured and what raises an alert: `config/monitoring.rs`. The change feed: `config/feed.rs`.
 //! `DATABASE_URL`, `REPLICA_URLS` (separated by commas) and `LARDER_CURSOR_KEY` stand in for `primary`, `replicas` and `key`, so
 //! that secrets need no file.
 //! All faults are found before any is reported. Read next: `config/section.rs`.
@@ -39,19 +39,23 @@ use toml::de::DeTable;
 use crate::faults::{Faults, Position};
 
 mod database;
+mod feed;
 mod http_url;
 mod monitoring;
 mod section;
 mod server_url;
+mod socket;
 mod tls;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use database::DatabaseConfig;
+pub(crate) use feed::FeedConfig;
 pub(crate) use http_url::HttpUrl;
 pub(crate) use monitoring::{Limits, Monitoring};
 use section::{Report, Section};
 pub(crate) use server_url::{Driver, PLAN_CACHE_MODE, Purpose, ServerUrl};
+pub(crate) use socket::Socket;
 
 /// Reached by the proxy on the same machine, by no one else.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
@@ -71,6 +75,8 @@ pub(crate) struct Config {
     /// What cursors are signed with. `None`: each process makes its own, so its cursors end with it.
     pub(crate) cursor_key: Option<Secret>,
     pub(crate) monitoring: Monitoring,
+    /// `None`: there is none.
+    pub(crate) feed: Option<FeedConfig>,
 }
 
 /// A text that no log shows.
@@ -191,6 +197,10 @@ fn read(
         }
         None => monitoring::read(report, None, environment),
     };
+    let feed = match root.get("feed") {
+        Some(value) => value.section().and_then(|section| feed::read(section, path)).map(Some),
+        None => Some(None),
+    };
     root.finish();
     Some(Config {
         listen: listen?,
@@ -200,6 +210,7 @@ fn read(
         schema: schema?,
         cursor_key: cursor_key?,
         monitoring: monitoring?,
+        feed: feed?,
     })
 }
 

@@ -38,7 +38,7 @@ pub(crate) use fleet::Role;
 pub(crate) use lane::{Lane, Session};
 pub(crate) use queue::Turn;
 pub(crate) use stream::Streaming;
-pub(crate) use target::{Opened, POOLER_ADVICE, Target, not_connected};
+pub(crate) use target::{Opened, POOLER_ADVICE, Target, not_connected, until_primary};
 pub(crate) use watch::{timeline_of_primary, watch};
 
 use lane::Place;

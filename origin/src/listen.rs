@@ -23,6 +23,7 @@ use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::cursor::Key;
 use crate::database::{self, Database, Target};
+use crate::feed::Feed;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::serve::{Shared, Worker};
@@ -56,10 +57,12 @@ pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Ru
         None => Key::random().map_err(io::Error::other)?,
     };
     let metrics = Metrics::new(&config.monitoring);
+    let feed = config.feed.as_ref().map(|config| Feed::new(config, &catalogue.mapping()));
     let live = Live::first(catalogue, &metrics);
     let targets = Target::all(&config.database);
     let shared = Arc::new(Shared {
         cursor_key,
+        feed,
         live: Arc::new(ArcSwap::from_pointee(live)),
         status: Status::new(&config.monitoring, &metrics, targets.len()),
         metrics,
@@ -104,6 +107,8 @@ pub(crate) fn start(config: &Config, catalogue: Arc<Catalogue>) -> io::Result<Ru
 impl Running {
     /// Lets running requests finish.
     pub(crate) fn stop(self) {
+        // Who listens would listen for ever.
+        self.shared.feed.iter().for_each(|feed| feed.stop());
         // Workers that are gone need not be told.
         let _ = self.stop.send(true);
         for thread in self.threads {

@@ -28,6 +28,7 @@ mod cursor;
 mod database;
 mod answer;
 mod write;
+mod feed;
 mod error;
 mod metrics;
 mod slow;
@@ -171,6 +172,10 @@ fn serve(wanted: &cli::Serve) -> Result<(), Exit> {
     if let Some(listen) = wanted.listen {
         config.listen = listen;
     }
+    if config.feed.as_ref().is_some_and(|feed| feed.token.is_none()) && !config.listen.ip().is_loopback() {
+        let why = "[feed] needs token or token_file: others than this machine can reach";
+        return Err(Exit::with_code(EXIT_BAD_CONFIGURATION, format!("{why} {}", config.listen)));
+    }
     let catalogue = Arc::new(catalogue(&config)?);
     runtime()?.block_on(run(config, catalogue))
 }
@@ -198,10 +203,15 @@ async fn run(config: Config, catalogue: Arc<Catalogue>) -> Result<(), Exit> {
     let running = started.map_err(|e| Exit::failed(format!("cannot listen on {}: {e}", config.listen)))?;
     info!(address = %running.address, "serving");
     let monitoring = tokio::spawn(monitor::run(config.clone(), running.shared.clone()));
+    let following = running.shared.feed.clone().map(|feed| {
+        let (targets, limit) = (running.shared.targets.clone(), config.database.connect_timeout);
+        tokio::spawn(feed::run(feed, targets, limit))
+    });
     let reloading = tokio::spawn(reload::run(config, running.shared.clone(), hangup));
     stop.asked().await;
     reloading.abort();
     monitoring.abort();
+    following.iter().for_each(|following| following.abort());
     info!("stopping: requests that are running may finish");
     let draining = tokio::task::spawn_blocking(move || running.stop());
     tokio::select! {

@@ -17,6 +17,7 @@ use crate::clock::Stopwatch;
 use crate::cursor::Key;
 use crate::database::{Attempts, Database, LaneKind, Target};
 use crate::error::{Error, chain};
+use crate::feed::{self, Feed};
 use crate::live::{Live, Served};
 use crate::metrics::Metrics;
 use crate::params::{self, Given};
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) cursor_key: Key,
     pub(crate) metrics: Metrics,
     pub(crate) status: Status,
+    /// `None`: there is none.
+    pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) targets: Vec<Arc<Target>>,
     /// One for each worker, set when it is ready.
     pub(crate) databases: Vec<OnceLock<Arc<Database>>>,
@@ -51,11 +54,16 @@ impl Shared {
         let mut text = self.metrics.text(self.ready());
         let servers: Vec<&str> = self.targets.iter().map(|target| &*target.name).collect();
         self.status.text(&mut text, &self.metrics, &self.pools(), &servers);
+        self.feed.iter().for_each(|feed| feed.text(&mut text));
         text.0
     }
 
     fn status_page(&self) -> String {
-        format!("{:#}\n", self.status.json(&self.metrics, &self.pools()))
+        let mut status = self.status.json(&self.metrics, &self.pools());
+        if let (Some(feed), Some(all)) = (&self.feed, status.as_object_mut()) {
+            all.insert("feed".to_owned(), feed.json());
+        }
+        format!("{status:#}\n")
     }
 }
 
@@ -80,8 +88,13 @@ impl Worker {
         if let Some(own) = self.own_page(&live, &request) {
             return own.map(Either::Left);
         }
-        let watch = Stopwatch::start();
         let (head, body) = request.into_parts();
+        if head.uri.path() == "/feed"
+            && let Some(feed) = &self.shared.feed
+        {
+            return feed::answer(feed, &head);
+        }
+        let watch = Stopwatch::start();
         let mut served = None;
         let response = match self.answer(&live, &head, body, &mut served).await {
             Ok(response) => response,

@@ -35,12 +35,20 @@ pub(crate) struct Chunks {
     is_done: bool,
 }
 
+pub(crate) type ChunkSender = mpsc::Sender<Chunk>;
+
 #[derive(Debug)]
-enum Chunk {
+pub(crate) enum Chunk {
     Bytes(Bytes),
     /// All was said. A sender that goes away without a word has failed.
     End,
     Failed(Error),
+}
+
+/// For what is sent bit by bit and is not made of rows.
+pub(crate) fn chunks() -> (ChunkSender, Chunks) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, Chunks { receiver, first: None, is_done: false })
 }
 
 /// What cuts a connection.

@@ -41,11 +41,9 @@ pub(crate) enum RowPiece {
 }
 
 /// The tags of a changed row, by the name of its table as `table_name` writes it. Of all query files together.
-#[allow(dead_code, reason = "as Catalogue::mapping")]
 pub(crate) type Mapping = BTreeMap<String, Vec<RowTemplate>>;
 
 /// What a table is called in a header, in the mapping and in `table:NAME`.
-#[allow(dead_code, reason = "as Mapping")]
 pub(crate) fn table_name(schema: &str, name: &str) -> String {
     if schema == "public" { name.to_owned() } else { format!("{schema}.{name}") }
 }
@@ -58,7 +56,7 @@ pub(crate) fn table_tag(name: &str) -> String {
 }
 
 /// Whether a text names a table: `name` or `schema.name`, as it is in the catalogue, without quotes.
-pub(super) fn is_table(text: &str) -> bool {
+pub(crate) fn is_table(text: &str) -> bool {
     let is_part = |part: &str| {
         let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '.' | '{' | '}');
         (1..=MAX_NAME_BYTES).contains(&part.len()) && part.chars().all(is_plain)
@@ -116,11 +114,19 @@ impl RowTemplate {
     }
 
     /// The columns of the table itself that it is made of.
-    #[allow(dead_code, reason = "as Mapping")]
+    #[allow(dead_code, reason = "for `feed setup`")]
     pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
             RowPiece::Literal(_) => None,
             RowPiece::Column(column) | RowPiece::Through { column, .. } => Some(column.as_str()),
+        })
+    }
+
+    /// Columns with a foreign key, and what is taken of the rows that they name.
+    pub(crate) fn throughs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            RowPiece::Through { column, other } => Some((column.as_str(), other.as_str())),
+            RowPiece::Literal(_) | RowPiece::Column(_) => None,
         })
     }
 

@@ -133,9 +133,8 @@ fn what_a_changed_row_makes_invalid_is_what_all_files_say_together() {
     let one = file("one", "a:{id} a:{id}:b", "-- table public.a: a:{id} a:{id}:b\n-- table b: ttl\n");
     let two = file("two", "a:{id} a all", "-- table a: a a:{id}\n-- table shop.c: all\n");
     let catalogue = parse(&[("one.sql", &one), ("two.sql", &two)]).unwrap();
-    let texts = |templates: &Vec<tables::RowTemplate>| {
-        templates.iter().map(tables::RowTemplate::shape).collect::<Vec<_>>().join(" ")
-    };
+    let texts =
+        |templates: &Vec<RowTemplate>| templates.iter().map(RowTemplate::shape).collect::<Vec<_>>().join(" ");
     let mapping: Vec<(String, String)> =
         catalogue.mapping().iter().map(|(table, templates)| (table.clone(), texts(templates))).collect();
     let expected = [("a", "a:{} a:{}:b a"), ("shop.c", "all")];

@@ -68,6 +68,16 @@ impl<'t> Section<'t> {
         Some(Value { report: self.report, name: self.name_of(key), value })
     }
 
+    /// All keys and their values, of a table whose keys are names of the writer's own.
+    pub(super) fn entries(&self) -> Vec<(&'t str, Value<'t>)> {
+        let entries = self.table.into_iter().flat_map(|table| table.iter());
+        let entry = |(key, value): (&'t Spanned<std::borrow::Cow<'t, str>>, _)| {
+            let key: &'t str = key.get_ref();
+            (key, Value { report: self.report, name: self.name_of(key), value })
+        };
+        entries.map(entry).collect()
+    }
+
     /// Every key that nobody asked for is a fault.
     pub(super) fn finish(self) {
         let keys = self.table.into_iter().flat_map(|table| table.keys());

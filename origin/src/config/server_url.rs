@@ -1,6 +1,7 @@
 //! Where a Postgres server is and who we are to it. Shown without its password, always.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::config::{Host, SslMode};
 
+use super::socket::{self, Socket};
 use super::tls::Tls;
 
 #[derive(Clone)]
@@ -75,6 +77,9 @@ impl Purpose {
     }
 }
 
+/// A server that vanished without a word.
+pub(super) const NOTICED_AFTER: Duration = Duration::from_secs(10);
+
 /// Of a statement's time, the share that it may wait for any one lock.
 const LOCK_SHARE: u32 = 3;
 
@@ -97,6 +102,15 @@ impl ServerUrl {
         self.connect_with(config, limit).await
     }
 
+    /// A connection on which nothing was said yet, inside TLS where this URL wants it: for what `tokio_postgres` has no words for.
+    pub(crate) async fn dial(&self, limit: Duration) -> io::Result<Socket> {
+        socket::dial(&self.config, &self.tls, limit).await
+    }
+
+    pub(crate) fn parameters(&self) -> &tokio_postgres::Config {
+        &self.config
+    }
+
     /// With the settings that the server, or whatever is in front of it, has for us.
     pub(crate) async fn connect_bare(
         &self,
@@ -111,8 +125,7 @@ impl ServerUrl {
         limit: Duration,
     ) -> Result<(Client, Driver), tokio_postgres::Error> {
         config.connect_timeout(limit);
-        // A server that vanished without a word is noticed.
-        config.keepalives_idle(Duration::from_secs(10)).tcp_user_timeout(Duration::from_secs(10));
+        config.keepalives_idle(NOTICED_AFTER).tcp_user_timeout(NOTICED_AFTER);
         if config.get_application_name().is_none() {
             config.application_name("larder-origin");
         }

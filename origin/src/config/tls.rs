@@ -210,11 +210,17 @@ fn with_advice(error: io::Error, host: &str) -> io::Error {
 /// A connection to Postgres inside TLS.
 pub(crate) struct Encrypted<S>(TlsStream<S>);
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Encrypted<S> {
+    /// What a password's proof is bound to.
+    pub(super) fn server_end_point(&self) -> Option<Vec<u8>> {
+        let certificate = self.0.get_ref().1.peer_certificates()?.first()?;
+        binding::server_end_point(certificate)
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> tokio_postgres::tls::TlsStream for Encrypted<S> {
     fn channel_binding(&self) -> ChannelBinding {
-        let certificate = self.0.get_ref().1.peer_certificates().and_then(|all| all.first());
-        let bound = certificate.and_then(|certificate| binding::server_end_point(certificate));
-        bound.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+        self.server_end_point().map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 

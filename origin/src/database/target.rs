@@ -58,6 +58,18 @@ pub(crate) fn not_connected(error: &tokio_postgres::Error) -> String {
     }
 }
 
+/// Returns when one of them is the primary. `None`: there are none.
+pub(crate) async fn until_primary(targets: &[Arc<Target>]) -> Option<Arc<Target>> {
+    let mut changes = targets.first()?.fleet.changes();
+    loop {
+        if let Some(target) = targets.iter().find(|target| target.role() == Some(Role::Primary)) {
+            return Some(target.clone());
+        }
+        // The sender is that of the fleet.
+        changes.changed().await.ok()?;
+    }
+}
+
 impl Target {
     /// The servers of a configuration, in its order.
     pub(crate) fn all(config: &DatabaseConfig) -> Vec<Arc<Target>> {
@@ -135,6 +147,17 @@ impl Target {
         let mut changes = self.fleet.changes();
         while self.role() != Some(Role::Primary) {
             // The sender is ours.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// It is the primary no more, or nobody knows.
+    pub(crate) async fn until_no_primary(&self) {
+        let mut changes = self.fleet.changes();
+        while self.role() == Some(Role::Primary) {
+            // As above.
             if changes.changed().await.is_err() {
                 return;
             }

@@ -29,3 +29,4 @@ mod tls;
 mod pooler;
 mod limits;
 mod reload;
+mod feed;

@@ -1,0 +1,85 @@
+//! The change feed: every committed transaction as the tags of what it changed, in the order of the WAL, for proxies that keep
+//! answers made from the database.
+//!
+//! One follower reads the primary's WAL (`feed/follow.rs`: `feed/wire.rs`, `feed/decode.rs`), makes tags of rows
+//! (`feed/mapping.rs`, `feed/transaction.rs`, `feed/parents.rs`) and tells them to a ring (`feed/ring.rs`), from which every
+//! listener is told (`feed/listen.rs`). What is shown of it:
+//! `feed/show.rs`. `docs/origin.md` is what operators read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::watch;
+
+use crate::catalogue::Mapping;
+use crate::config::FeedConfig;
+
+pub(crate) mod mapping;
+pub(crate) mod position;
+mod wire;
+mod decode;
+mod transaction;
+mod snapshot;
+mod primary;
+mod parents;
+mod follow;
+mod ring;
+mod listen;
+mod show;
+
+pub(crate) use follow::run;
+pub(crate) use listen::answer;
+
+use mapping::union;
+use ring::Ring;
+
+/// What follower, listeners and watchers share.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    config: FeedConfig,
+    mapping: watch::Sender<Arc<Mapping>>,
+    ring: Arc<Ring>,
+    listeners: AtomicUsize,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    accounts: AtomicU64,
+    events: AtomicU64,
+    tags: AtomicU64,
+    /// From commit to event, of the last one.
+    delay_us: AtomicU64,
+    too_slow: AtomicU64,
+    /// Bytes of WAL.
+    retained: AtomicU64,
+    /// All is told that was in the WAL a moment ago.
+    is_current: AtomicBool,
+}
+
+impl Feed {
+    /// `declared`: what the query files say of tables.
+    pub(crate) fn new(config: &FeedConfig, declared: &Mapping) -> Arc<Self> {
+        let mapping = Arc::new(union(declared, &config.tables));
+        Arc::new(Self {
+            mapping: watch::Sender::new(mapping),
+            ring: Arc::new(Ring::new(config.ring_events, config.ring_bytes)),
+            config: config.clone(),
+            listeners: AtomicUsize::new(0),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Ends all who listen.
+    pub(crate) fn stop(&self) {
+        self.ring.stop();
+    }
+
+    fn mapping(&self) -> watch::Receiver<Arc<Mapping>> {
+        self.mapping.subscribe()
+    }
+
+    fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+}
