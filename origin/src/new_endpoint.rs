@@ -26,6 +26,8 @@ use crate::plan::{self, Sizes, judge};
 mod words;
 mod table;
 mod shape;
+mod select;
+mod tags;
 mod draft;
 mod skeleton;
 

@@ -158,14 +158,18 @@ pub(super) fn shape(tag: &TagTemplate) -> String {
     tag.pieces.iter().map(text).collect()
 }
 
-fn column(text: &str) -> Option<RowPiece> {
+/// Whether braces can hold the name of a column.
+pub(crate) fn is_column(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
-    let is_name = |name: &str| (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_plain);
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
+fn column(text: &str) -> Option<RowPiece> {
     match text.split_once('.') {
-        Some((column, other)) if is_name(column) && is_name(other) => {
+        Some((column, other)) if is_column(column) && is_column(other) => {
             Some(RowPiece::Through { column: column.to_owned(), other: other.to_owned() })
         }
-        None if is_name(text) => Some(RowPiece::Column(text.to_owned())),
+        None if is_column(text) => Some(RowPiece::Column(text.to_owned())),
         Some(_) | None => None,
     }
 }

@@ -38,6 +38,7 @@ fn guess(route: &Route, words: &Words<'_>, name: Option<&str>) -> Result<Table, 
         // Which words need quotes, the server knows.
         sql: format!("\"{}\"", name.replace('"', "\"\"")),
         name,
+        schema: "public".to_owned(),
         is_table: true,
         ..Table::default()
     };

@@ -28,6 +28,7 @@ pub(super) struct Relation {
 pub(super) struct Table {
     #[serde(skip)]
     pub(super) oid: i64,
+    pub(super) schema: String,
     pub(super) name: String,
     /// As SQL has it.
     pub(super) sql: String,

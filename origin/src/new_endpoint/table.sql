@@ -1,6 +1,7 @@
 -- One table. Of its indexes those that can give an order; `name` of an index column is NULL for an expression, `is_plain` says
 -- that it has the order that ORDER BY means without further words.
-SELECT c.relname AS name,
+SELECT n.nspname AS schema,
+       c.relname AS name,
        CASE WHEN pg_table_is_visible(c.oid) THEN '' ELSE quote_ident(n.nspname) || '.' END || quote_ident(c.relname) AS sql,
        pg_table_is_visible(c.oid) AS is_visible,
        c.relkind IN ('r', 'p') AS is_table,

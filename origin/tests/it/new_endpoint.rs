@@ -75,9 +75,14 @@ fn a_row_and_a_page_of_every_table_that_ships_pass_check() {
         (
             "GET /teams/{public_id}/chats",
             "team_chats.sql",
-            "    WHERE c.team_id = (SELECT t.id FROM teams t WHERE t.public_id = :public_id)\n",
+            "-- table chats: team:{team_id.public_id}:chats chat:{id}\n-- table teams: team:{public_id}:chats\n",
         ),
         ("GET /resource-tags", "tags_of_resources.sql", "    ORDER BY r.resource_id, r.tag_id  "),
+        (
+            "GET /teams/{public_id}/members/{user_id}",
+            "team_member.sql",
+            "-- tags: member:{id} team:{public_id}\n-- table members: member:{id}\n-- table teams: team:{public_id}\n",
+        ),
         ("GET /users/{id}/runs", "user_runs.sql", "-- tags: user:{id}:runs run:{run_id}\n"),
     ] {
         let table = if name == "user_by_handle.sql" { vec!["--table", "users"] } else { vec![] };
@@ -110,7 +115,7 @@ fn a_page_has_the_order_of_the_index_that_serves_it() {
     for expected in [
         "\n-- summary: Chats of one team, newest first, in pages\n",
         "\n-- param team_id: path int8\n-- param limit: query int8 1..100 = 20\n",
-        "\n-- tags: team:{team_id}:chats chat:{id}\n",
+        "\n-- tags: team:{team_id}:chats chat:{id}\n-- table chats: team:{team_id}:chats chat:{id}\n-- cache: ",
         "\n-- index: chat_by_team\n",
         "\n    WHERE c.team_id = :team_id\n      AND (c.created_at, c.id) < (:after_created_at, :after_id)   -- when cursor\n",
     ] {
@@ -257,6 +262,7 @@ fn nothing_is_overwritten_and_without_a_folder_it_is_printed() {
 -- body: columns
 -- read: replica; max_lag: 5s
 -- tags: thing:{id}
+-- table things: thing:{id}
 -- cache: max-age=5, s-maxage=60
 -- index: things_pkey
 
