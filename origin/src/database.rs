@@ -27,6 +27,7 @@ use crate::params::{self, Given};
 
 mod fleet;
 mod lane;
+mod min_version;
 mod queue;
 mod stamp;
 mod stream;
@@ -36,6 +37,7 @@ mod watch;
 pub(crate) use crate::catalogue::LaneKind;
 pub(crate) use fleet::Role;
 pub(crate) use lane::{Lane, Session};
+pub(crate) use min_version::MinVersion;
 pub(crate) use queue::Turn;
 pub(crate) use stream::Streaming;
 pub(crate) use target::{Opened, POOLER_ADVICE, Target, not_connected, until_primary};
@@ -201,27 +203,29 @@ impl Database {
     /// # Errors
     /// `NoPrimary` if there is none, `Busy` if the connections are in use for too long or too many wait for one.
     pub(crate) async fn write_turn(&self) -> Result<Turn, Error> {
-        self.turn(LaneKind::Write, Read::Primary, &[]).await
+        self.turn(LaneKind::Write, Read::Primary, &[], None).await
     }
 
     /// A connection for a read. A server that is tried already failed this very request, and is not asked again while another one
-    /// is there.
+    /// is there. Whether one that is known to show `min` does is for its stamp to prove.
     pub(crate) async fn turn(
         &self,
         kind: LaneKind,
         read: Read,
         tried: &[Arc<Session>],
+        min: Option<MinVersion>,
     ) -> Result<Turn, Error> {
         let watch = Stopwatch::start();
         let queue = &self.queues[kind as usize];
         loop {
-            let (servers, most, error) = match self.choose(kind, read, tried) {
+            let (servers, most, error) = match self.choose(kind, read, tried, min) {
                 Choice::Turn(turn) => return Ok(turn),
                 Choice::Full(servers) => (servers, self.config.lane(kind).max_wait, Error::Busy),
                 Choice::Nobody => {
-                    let error = match read {
-                        Read::Primary => Error::NoPrimary,
-                        Read::Replica { .. } => Error::NoServer,
+                    let error = match (read, min) {
+                        (Read::Primary, _) => Error::NoPrimary,
+                        (Read::Replica { .. }, Some(_)) => Error::NotYet,
+                        (Read::Replica { .. }, None) => Error::NoServer,
                     };
                     let is_news = !tried.is_empty() || queue.has_news(NEWS);
                     let most = if self.expects(kind, read) {
@@ -259,8 +263,17 @@ impl Database {
     }
 
     /// The best connection that was not tried.
-    fn choose(&self, kind: LaneKind, read: Read, tried: &[Arc<Session>]) -> Choice {
-        let primary = || self.best(kind, tried, |server| server.target.role() == Some(Role::Primary));
+    fn choose(&self, kind: LaneKind, read: Read, tried: &[Arc<Session>], min: Option<MinVersion>) -> Choice {
+        let is_reached = |server: &Server, position: u64| {
+            let timeline = || server.target.timeline().map_or(0, |known| known.timeline);
+            min.is_none_or(|min| min.is_reached(timeline(), position))
+        };
+        let primary = || {
+            self.best(kind, tried, |server| {
+                server.target.role() == Some(Role::Primary) && is_reached(server, u64::MAX)
+            })
+        };
+        let shows_min = |server: &Server| is_reached(server, server.target.position());
         let Read::Replica { max_lag } = read else { return primary() };
         let has_failed = |server: &Server| tried.iter().any(|session| session.server == server.name);
         let is_fresh = |server: &Server| {
@@ -273,14 +286,20 @@ impl Database {
                 }
         };
         let fresh = self.best(kind, tried, |server| {
-            tried.is_empty() && server.target.role() == Some(Role::Replica) && is_fresh(server)
+            let is_replica = server.target.role() == Some(Role::Replica);
+            tried.is_empty() && is_replica && is_fresh(server) && shows_min(server)
         });
         let Choice::Nobody = fresh else { return fresh };
         let primary = primary();
         let Choice::Nobody = primary else { return primary };
         // The lag is a preference between servers. With the primary gone, an old answer is better than none, and a server that
-        // ended one session, or was in the way of replay for one moment, is better than none.
-        let reads = |server: &Server| matches!(server.target.role(), Some(Role::Replica | Role::Forked));
+        // ended one session, or was in the way of replay for one moment, is better than none. What the request has to see is no
+        // preference.
+        let reads = |server: &Server| match server.target.role() {
+            Some(Role::Replica) => shows_min(server),
+            Some(Role::Forked) => min.is_none(),
+            Some(Role::Primary | Role::Fenced) | None => false,
+        };
         let elsewhere = self.best(kind, tried, |server| reads(server) && !has_failed(server));
         let Choice::Nobody = elsewhere else { return elsewhere };
         let another = self.best(kind, tried, reads);
@@ -323,12 +342,22 @@ impl Database {
     }
 
     /// Runs the endpoint's statement for what a request gives.
-    pub(crate) async fn run(&self, served: &Served, given: &Given) -> Result<Answered, Error> {
+    pub(crate) async fn run(
+        &self,
+        served: &Served,
+        given: &Given,
+        min: Option<MinVersion>,
+    ) -> Result<Answered, Error> {
         let mask = served.endpoint.mask(|condition| given.holds(condition));
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::new(min);
         loop {
             let turn = attempts.turn(self, &served.endpoint).await?;
-            match self.run_on(&turn, served, mask, given).await {
+            let ran = self.run_on(&turn, served, mask, given).await;
+            let proven = |answered: Answered| {
+                prove(turn.session(), min, &answered.stamp)?;
+                Ok(answered)
+            };
+            match ran.and_then(proven) {
                 Ok(answered) => return Ok(answered),
                 Err(error) => attempts.failed(turn.session(), error).await?,
             }
@@ -426,15 +455,21 @@ impl Database {
 }
 
 /// The attempts of one read: at one server after the other, until one of them answers or what it says is final.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Attempts {
+    /// What the answer has to have seen.
+    min: Option<MinVersion>,
     tried: Vec<Arc<Session>>,
     last: Option<Error>,
 }
 
 impl Attempts {
+    pub(crate) fn new(min: Option<MinVersion>) -> Self {
+        Self { min, tried: Vec::new(), last: None }
+    }
+
     async fn turn(&mut self, database: &Database, endpoint: &Endpoint) -> Result<Turn, Error> {
-        let turn = database.turn(endpoint.lane, endpoint.read, &self.tried).await;
+        let turn = database.turn(endpoint.lane, endpoint.read, &self.tried, self.min).await;
         // What the servers said is more to the point than that there is no other one.
         turn.map_err(|error| self.last.take().unwrap_or(error))
     }
@@ -484,6 +519,16 @@ fn no_answer(session: &Session) -> RunError {
     // The last resort was asked: another of its connections would take as long.
     let is_last = session.role() == Some(Role::Primary);
     if is_last { RunError::Final(Error::TooLong) } else { RunError::Elsewhere(Error::TooLong) }
+}
+
+/// What was known of the server may be of another moment, or of another server: the stamp is the proof.
+fn prove(session: &Session, min: Option<MinVersion>, stamp: &str) -> Result<(), RunError> {
+    if min.is_none_or(|min| min.is_shown_by(stamp)) {
+        return Ok(());
+    }
+    // Of the primary nobody knows better.
+    let is_last = session.role() == Some(Role::Primary);
+    Err(if is_last { RunError::Final } else { RunError::Elsewhere }(Error::NotYet))
 }
 
 fn no_stamp(session: &Session, error: &tokio_postgres::Error) -> RunError {

@@ -67,6 +67,9 @@ pub(crate) enum Error {
     BadValue(#[source] tokio_postgres::Error),
     #[error("no database server can be reached")]
     NoServer,
+    /// What the request has to have seen.
+    #[error("no database server shows yet what Larder-Min-Version asks for; try again")]
+    NotYet,
     #[error("the database is busy")]
     Busy,
     #[error("the statement ran too long")]
@@ -199,6 +202,7 @@ impl Error {
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::NoServer
             | Self::NoPrimary
+            | Self::NotYet
             | Self::Busy
             | Self::BodiesBusy
             | Self::Contention
@@ -271,6 +275,7 @@ impl Error {
             Self::ContentType(_) => Some((ACCEPT, "application/json")),
             Self::NoServer
             | Self::NoPrimary
+            | Self::NotYet
             | Self::Busy
             | Self::BodiesBusy
             | Self::Contention

@@ -15,7 +15,7 @@ use crate::answer::{self, AnswerBody, stream};
 use crate::catalogue::Found;
 use crate::clock::Stopwatch;
 use crate::cursor::Key;
-use crate::database::{Attempts, Database, LaneKind, Target};
+use crate::database::{Attempts, Database, LaneKind, MinVersion, Target};
 use crate::error::{Error, chain};
 use crate::feed::{self, Feed};
 use crate::live::{Live, Served};
@@ -101,7 +101,9 @@ impl Worker {
             Err(error) => {
                 let name = served.map_or("", |served: &Served| served.endpoint.name.as_str());
                 // That servers are gone is said once, by those who connect to them, and not for each request.
-                if error.status().is_server_error() && !matches!(error, Error::NoServer | Error::NoPrimary) {
+                if error.status().is_server_error()
+                    && !matches!(error, Error::NoServer | Error::NoPrimary | Error::NotYet)
+                {
                     error!(
                         endpoint.name = name,
                         status = error.status().as_u16(),
@@ -148,11 +150,12 @@ impl Worker {
         let query = head.uri.query().unwrap_or_default();
         let key = &self.shared.cursor_key;
         let given = params::read(endpoint, &captures, query, key)?;
+        let min = MinVersion::of(&head.headers)?;
         let watch = Stopwatch::start();
         if endpoint.is_streamed() {
-            return self.streamed(served, &given, watch).await;
+            return self.streamed(served, &given, min, watch).await;
         }
-        let answered = self.database.run(served, &given).await;
+        let answered = self.database.run(served, &given, min).await;
         self.shared.metrics.statement(&served.metrics, watch.elapsed());
         let answered = answered?;
         let layout = &answered.prepared.layout;
@@ -165,9 +168,10 @@ impl Worker {
         &self,
         served: &Served,
         given: &Given,
+        min: Option<MinVersion>,
         watch: Stopwatch,
     ) -> Result<Response<AnswerBody>, Error> {
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::new(min);
         loop {
             let streaming = self.database.stream(served, given, &mut attempts).await;
             self.shared.metrics.statement(&served.metrics, watch.elapsed());

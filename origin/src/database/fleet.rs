@@ -10,7 +10,7 @@
 //! Time is an argument in all that decides. Read next: `database/watch.rs`, which brings the news.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,7 +70,21 @@ struct Published {
     lag_ms: AtomicU64,
     position: AtomicU64,
     seen_at_ms: AtomicU64,
+    /// 0: not known.
+    timeline: AtomicU32,
+    /// Of the process that the timeline is of.
+    started: AtomicI64,
 }
+
+/// What the process of a server that was started at a moment is on, at least: a promotion is known only after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OnTimeline {
+    pub(crate) timeline: u32,
+    pub(crate) started: i64,
+}
+
+/// In `Published::started`, while its timeline is written.
+const BEING_WRITTEN: i64 = i64::MIN;
 
 #[derive(Debug, Default)]
 struct Known {
@@ -98,6 +112,8 @@ impl Fleet {
             lag_ms: AtomicU64::new(0),
             position: AtomicU64::new(0),
             seen_at_ms: AtomicU64::new(0),
+            timeline: AtomicU32::new(0),
+            started: AtomicI64::new(BEING_WRITTEN),
         };
         Arc::new(Self {
             clock: Stopwatch::start(),
@@ -128,6 +144,30 @@ impl Fleet {
         Role::ALL.get(usize::from(role)).copied()
     }
 
+    /// `None` where that is not known, or is being written down at this moment.
+    pub(super) fn timeline(&self, server: usize) -> Option<OnTimeline> {
+        let published = self.servers.get(server)?;
+        let started = || published.started.load(Ordering::SeqCst);
+        let before = started();
+        let timeline = published.timeline.load(Ordering::SeqCst);
+        let is_whole = before != BEING_WRITTEN && before == started() && timeline > 0;
+        is_whole.then_some(OnTimeline { timeline, started: before })
+    }
+
+    /// How far the server had come when it was last looked at, or answered.
+    pub(super) fn position(&self, server: usize) -> u64 {
+        self.servers.get(server).map_or(0, |server| server.position.load(Ordering::Relaxed))
+    }
+
+    /// A standby was found to have come so far, between two looks.
+    pub(super) fn has_replayed(&self, server: usize, position: u64) {
+        if let Some(published) = self.servers.get(server)
+            && published.position.load(Ordering::Relaxed) < position
+        {
+            published.position.fetch_max(position, Ordering::Relaxed);
+        }
+    }
+
     /// Time since the server showed all that the primary had.
     pub(super) fn lag(&self, server: usize) -> Duration {
         let Some(published) = self.servers.get(server) else { return Duration::ZERO };
@@ -142,10 +182,9 @@ impl Fleet {
 
     /// WAL that the primary has written and the server does not show.
     pub(super) fn lag_bytes(&self, server: usize) -> u64 {
-        let position = self.servers.get(server).map_or(0, |server| server.position.load(Ordering::Relaxed));
         match self.role(server) {
             Some(Role::Primary) => 0,
-            _ => self.primary_position.load(Ordering::Relaxed).saturating_sub(position),
+            _ => self.primary_position.load(Ordering::Relaxed).saturating_sub(self.position(server)),
         }
     }
 
@@ -176,6 +215,9 @@ impl Fleet {
             published.lag_ms.store(ms(lag), Ordering::Relaxed);
             published.position.store(seen.position.unwrap_or(0), Ordering::Relaxed);
             published.seen_at_ms.store(ms(now), Ordering::Relaxed);
+            published.started.store(BEING_WRITTEN, Ordering::SeqCst);
+            published.timeline.store(seen.timeline.unwrap_or(0), Ordering::SeqCst);
+            published.started.store(seen.started, Ordering::SeqCst);
         }
         let mut changes = Vec::new();
         for (server, (role, published)) in known.roles().into_iter().zip(&self.servers).enumerate() {
@@ -213,8 +255,12 @@ pub(super) struct Change {
 
 impl Known {
     /// Returns what is to be published.
-    fn seen(&mut self, server: usize, seen: Seen, now: Duration) -> Option<(usize, Seen, Duration)> {
+    fn seen(&mut self, server: usize, mut seen: Seen, now: Duration) -> Option<(usize, Seen, Duration)> {
         let state = self.servers.get_mut(server)?;
+        if let Some(before) = state.filter(|before| before.seen.started == seen.started) {
+            // A process never goes back: what says so was seen earlier and told later, or is a standby that receives nothing now.
+            seen.timeline = seen.timeline.max(before.seen.timeline);
+        }
         let restarted_at = match state {
             Some(before) if before.seen.started != seen.started => Some(now),
             Some(before) => before.restarted_at,
@@ -393,6 +439,26 @@ mod tests {
         assert_eq!(roles(&known), [Fenced, Fenced]);
         known.servers[0].as_mut().unwrap().is_answering = false;
         assert_eq!(roles(&known), [Fenced, Primary]);
+    }
+
+    #[test]
+    fn a_timeline_is_of_a_process_and_never_of_the_past() {
+        let fleet = Fleet::new(1);
+        assert_eq!(fleet.timeline(0), None);
+        let told = |timeline: Option<u32>, started: i64| {
+            fleet.seen(0, Seen { timeline, started, ..standby(1, 5) });
+            fleet.timeline(0).map(|known| (known.timeline, known.started))
+        };
+        assert_eq!(told(None, 7), None);
+        assert_eq!(told(Some(1), 7), Some((1, 7)));
+        assert_eq!(told(Some(2), 7), Some((2, 7)));
+        assert_eq!(told(Some(1), 7), Some((2, 7)));
+        assert_eq!(told(Some(1), 9), Some((1, 9)));
+        fleet.has_replayed(0, 9);
+        fleet.has_replayed(0, 8);
+        assert_eq!(fleet.position(0), 9);
+        assert_eq!(told(Some(1), 9), Some((1, 9)));
+        assert_eq!(fleet.position(0), 5);
     }
 
     #[test]

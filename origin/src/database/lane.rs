@@ -127,7 +127,8 @@ impl Place {
         };
         let opened = self.target.open(purpose, self.config.connect_timeout).await.map_err(fail)?;
         let Opened { client, driver, is_pooled } = opened;
-        let stamps = Stamps::prepare(&client, is_pooled).await.map_err(fail)?;
+        let started = self.target.ask_role(&client).await.map_err(fail)?;
+        let stamps = Stamps::prepare(&client, &self.target, started, is_pooled).await.map_err(fail)?;
         let session = Session {
             server: server.clone(),
             server_index: self.server_index,
@@ -145,7 +146,6 @@ impl Place {
             lost: Notify::new(),
             given_up: OnceLock::new(),
         };
-        self.target.ask_role(&session.client).await.map_err(fail)?;
         // The others have too many connections, and too few requests, for everything to be prepared on each.
         if self.kind == LaneKind::Fast {
             let faults = session.prepare_all().await.map_err(fail)?;
@@ -240,6 +240,11 @@ impl Session {
 
     pub(crate) fn role(&self) -> Option<Role> {
         self.target.role()
+    }
+
+    /// Which timeline its server is on, at least.
+    pub(crate) fn timeline(&self) -> Option<u32> {
+        self.stamps.timeline()
     }
 
     /// Takes room for one more; a worker's connections are used by its own thread only, so that nothing comes in between.

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, future};
 use tokio::time::timeout;
 use tokio_postgres::{Row, RowStream};
 
-use super::{Attempts, Database, RunError, Session, Turn, no_stamp, of_statement};
+use super::{Attempts, Database, RunError, Session, Turn, no_stamp, of_statement, prove};
 use crate::catalogue::prepare::Prepared;
 use crate::error::Error;
 use crate::live::Served;
@@ -39,7 +39,12 @@ impl Database {
         loop {
             let turn = attempts.turn(self, &served.endpoint).await?;
             let session = turn.session().clone();
-            match self.stream_on(turn, served, mask, given).await {
+            let streamed = self.stream_on(turn, served, mask, given).await;
+            let proven = |streaming: Streaming| {
+                prove(&session, attempts.min, &streaming.stamp)?;
+                Ok(streaming)
+            };
+            match streamed.and_then(proven) {
                 Ok(streaming) => return Ok(streaming),
                 Err(error) => attempts.failed(&session, error).await?,
             }

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::{DbError, SqlState};
 use tracing::{debug, info, warn};
 
-use super::fleet::{Change, Fleet, Role, Seen};
+use super::fleet::{Change, Fleet, OnTimeline, Role, Seen};
 use super::watch::look;
 use crate::config::{DatabaseConfig, Driver, PLAN_CACHE_MODE, Purpose, ServerUrl};
 use crate::error::chain;
@@ -139,6 +139,18 @@ impl Target {
         self.fleet.lag_bytes(self.index)
     }
 
+    pub(super) fn timeline(&self) -> Option<OnTimeline> {
+        self.fleet.timeline(self.index)
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.fleet.position(self.index)
+    }
+
+    pub(super) fn has_replayed(&self, position: u64) {
+        self.fleet.has_replayed(self.index, position);
+    }
+
     pub(super) fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
     }
@@ -175,9 +187,11 @@ impl Target {
         }
     }
 
-    pub(super) async fn ask_role(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
-        self.seen(look(client).await?);
-        Ok(())
+    /// Gives when the server's process was started, as long as which it stays on its timeline or goes to a later one.
+    pub(super) async fn ask_role(&self, client: &Client) -> Result<i64, tokio_postgres::Error> {
+        let seen = look(client).await?;
+        self.seen(seen);
+        Ok(seen.started)
     }
 
     pub(super) fn seen(&self, seen: Seen) {

@@ -66,7 +66,7 @@ fn location(template: &TagTemplate, endpoint: &Endpoint, given: &Given, row: &Ro
 }
 
 pub(super) fn response(answered: Answered, is_replayed: bool) -> Response<Full<Bytes>> {
-    let Answered { kept, server, position } = answered;
+    let Answered { kept, server, commit } = answered;
     let is_json = kept.body.is_some();
     let mut response = Response::new(Full::new(Bytes::from(kept.body.unwrap_or_default())));
     // What was kept was a status when it was kept.
@@ -76,11 +76,10 @@ pub(super) fn response(answered: Answered, is_replayed: bool) -> Response<Full<B
     if is_json {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    let position = position.map(|position| format!("lsn={position}"));
     for (name, value) in [
         (LOCATION, kept.location.as_deref()),
         (ETAG, kept.etag.as_deref()),
-        (COMMIT, position.as_deref()),
+        (COMMIT, commit.as_deref()),
         (answer::SERVED_BY, Some(&*server)),
         (REPLAYED, is_replayed.then_some("true")),
     ] {

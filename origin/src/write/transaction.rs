@@ -68,8 +68,8 @@ pub(super) enum Done {
 pub(super) struct Answered {
     pub(super) kept: Kept,
     pub(super) server: Arc<str>,
-    /// `None` if the connection was lost right behind the commit.
-    pub(super) position: Option<String>,
+    /// The value of `Larder-Commit`. `None` if the connection was lost right behind the commit.
+    pub(super) commit: Option<String>,
 }
 
 /// Runs to its end, whatever happens to the one who waits for it.
@@ -174,15 +174,15 @@ async fn prepared(turn: &Turn, write: &Write, mask: usize) -> Result<Arc<Prepare
 async fn alone(turn: &Turn, write: &Write, mask: usize, prepared: &Prepared) -> Result<Done, Failure> {
     for given in &write.alternatives {
         let statement = statement(turn, write, mask, prepared, given)?;
-        let (ran, position) = if turn.is_pooled {
+        let (ran, commit) = if turn.is_pooled {
             pooled(turn, statement).await
         } else {
-            future::join(statement, position(&turn.client)).await
+            future::join(statement, commit_stamp(turn)).await
         };
         if let Some(ran) = found(write, ran.map_err(|error| failure(error, true))?) {
             let kept = answer::kept(write.endpoint(), &prepared.layout, given, ran.row.as_ref());
             let kept = kept.map_err(Failure::Final)?;
-            return Ok(Done::Changed(Answered { kept, server: turn.server.clone(), position }));
+            return Ok(Done::Changed(Answered { kept, server: turn.server.clone(), commit }));
         }
     }
     Ok(Done::NoRow)
@@ -196,8 +196,7 @@ async fn pooled(
 ) -> (Result<Ran, tokio_postgres::Error>, Option<String>) {
     let begin_sql = turn.begin();
     let (begin, commit) = (turn.client.batch_execute(&begin_sql), turn.client.batch_execute("COMMIT"));
-    let (begun, ran, committed, position) =
-        future::join4(begin, statement, commit, position(&turn.client)).await;
+    let (begun, ran, committed, position) = future::join4(begin, statement, commit, commit_stamp(turn)).await;
     // After a failure the COMMIT was none, and is no error.
     (begun.and(ran).and_then(|ran| committed.map(|()| ran)), position)
 }
@@ -247,20 +246,20 @@ async fn with_key(
     let kept = answer::kept(write.endpoint(), &prepared.layout, given, ran.row.as_ref());
     let kept = kept.map_err(Failure::Final)?;
     let commit = turn.client.batch_execute("COMMIT");
-    let (stored, committed, position) =
-        future::join3(key.keep(&turn.client, &kept), commit, position(&turn.client)).await;
+    let (stored, committed, commit) =
+        future::join3(key.keep(&turn.client, &kept), commit, commit_stamp(turn)).await;
     // If the answer could not be kept, the COMMIT behind it was none.
     stored.and(committed).map_err(|error| failure(error, true))?;
     turn.ended();
-    Ok(Done::Changed(Answered { kept, server: turn.server.clone(), position }))
+    Ok(Done::Changed(Answered { kept, server: turn.server.clone(), commit }))
 }
 
 /// The key was used: its transaction is over, and what it answered is there.
 async fn before(turn: &mut Turn, key: &Key) -> Result<Done, Failure> {
     rollback(turn).await?;
-    let (found, position) = future::join(key.find(&turn.client), position(&turn.client)).await;
+    let (found, commit) = future::join(key.find(&turn.client), commit_stamp(turn)).await;
     match found.map_err(|error| failure(error, false))? {
-        Found::Kept(kept) => Ok(Done::Before(Answered { kept, server: turn.server.clone(), position })),
+        Found::Kept(kept) => Ok(Done::Before(Answered { kept, server: turn.server.clone(), commit })),
         Found::OfAnotherRequest => Err(Failure::Final(Error::KeyReused)),
         // Removed just now, for its age.
         Found::Nothing => Err(Failure::Again(Error::Contention)),
@@ -336,6 +335,14 @@ fn found(write: &Write, ran: Ran) -> Option<Ran> {
         Rows::One | Rows::Many | Rows::Cursor { .. } | Rows::Page { .. } => ran.row.is_some(),
     };
     has_found.then_some(ran)
+}
+
+/// `lsn=16/B374D848; timeline=1`. Sent when it is first polled.
+async fn commit_stamp(turn: &Turn) -> Option<String> {
+    // A primary stays on its timeline as long as its process lives.
+    let timeline = turn.timeline();
+    let position = position(&turn.client).await?;
+    timeline.map(|timeline| format!("lsn={position}; timeline={timeline}"))
 }
 
 async fn position(client: &Client) -> Option<String> {

@@ -112,6 +112,10 @@ fn a_promoted_replica_takes_the_writes_and_reads_never_stop() {
         load.until_good(20);
         load.may_refuse(false);
         load.until_good(50);
+        // What is a position of the old history is none of this one.
+        serving.until("/page/1", |answer| {
+            answer.field("larder-version").is_some_and(|stamp| stamp.ends_with("; timeline=2"))
+        });
 
         // The old one comes back, and knows nothing of that. It is asked for nothing.
         query(&old.url(), "SELECT 1").unwrap_err();

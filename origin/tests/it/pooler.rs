@@ -89,7 +89,8 @@ fn reads_and_writes(pooled: &Pooled) {
     }
     let answer = serving.get("/resources/res-1");
     assert_eq!(answer.field("larder-served-by"), Some("replica-1"));
-    assert!(answer.field("larder-version").unwrap().starts_with("lsn="), "{answer:?}");
+    let stamp = answer.field("larder-version").unwrap();
+    assert!(stamp.starts_with("lsn=") && stamp.ends_with("; timeline=1"), "{answer:?}");
 
     let body = r#"{"resourceType": "Note", "name": "through a pooler"}"#;
     let position = || pooled.direct.value("SELECT pg_current_wal_insert_lsn()");
@@ -97,7 +98,8 @@ fn reads_and_writes(pooled: &Pooled) {
         let before = position();
         let made = write(&serving, "/resources", fields, body);
         assert_eq!(made.status, 201, "{}", made.text());
-        let commit = made.field("larder-commit").unwrap().strip_prefix("lsn=").unwrap().to_owned();
+        let stamp = made.field("larder-commit").unwrap().strip_prefix("lsn=").unwrap();
+        let commit = stamp.strip_suffix("; timeline=1").unwrap().to_owned();
         let after = position();
         let is_between = format!("SELECT '{commit}'::pg_lsn BETWEEN '{before}' AND '{after}'");
         assert_eq!(pooled.direct.value(&is_between), "t", "{before} {commit} {after}");

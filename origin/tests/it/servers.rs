@@ -133,6 +133,77 @@ fn a_replica_that_is_behind_is_passed_over() {
 }
 
 #[test]
+fn who_wrote_is_answered_by_a_server_that_shows_it() {
+    let cluster = filled();
+    let folder = Folder::new();
+    let read = |name: &str, more: &str, select: &str| {
+        format!("-- route: GET /{name}\n{more}\n\nSELECT {select} AS body FROM users WHERE id = 1")
+    };
+    let files = [
+        ("one.sql", read("one", "-- rows: one", "to_json(name)")),
+        ("all.sql", read("all", "-- rows: many\n-- lane: slow", "to_json(name)")),
+        (
+            "write.sql",
+            "-- route: PUT /name/{name}\n-- param name: path text\n-- rows: one\n\n\
+             UPDATE users SET name = :name WHERE id = 1 RETURNING to_json(name) AS body"
+                .to_owned(),
+        ),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let config = folder.config("", &files);
+    let mut command = origin(&["serve", "--listen", "127.0.0.1:0", "-c", config.to_str().unwrap()]);
+    command.env("DATABASE_URL", cluster.primary_url()).env("REPLICA_URLS", cluster.replica_url());
+    let mut serving = Serving::start(&mut command);
+    serving.until("/one", served_by("replica-1"));
+
+    cluster.pause_replay().unwrap();
+    let commit = serving.call("PUT", "/name/new", &[]).field("larder-commit").unwrap().to_owned();
+    let wanted = [("Larder-Min-Version", commit.as_str())];
+    for (target, text) in [("/one", "\"new\""), ("/all", "[\"new\"]")] {
+        // Who wants nothing gets what the replica shows.
+        assert!(served_by("replica-1")(&serving.get(target)), "{target}");
+        assert_ne!(serving.get(target).text(), text);
+        let answer = serving.get_with(target, &wanted);
+        assert_eq!((answer.text().as_str(), answer.field("larder-served-by")), (text, Some("primary")));
+        assert!(answer.field("larder-version").unwrap().ends_with("; timeline=1"));
+    }
+    cluster.resume_replay().unwrap();
+    for (target, text) in [("/one", "\"new\""), ("/all", "[\"new\"]")] {
+        let mut answer = serving.get_with(target, &wanted);
+        let deadline = crate::support::now() + std::time::Duration::from_secs(60);
+        while answer.field("larder-served-by") != Some("replica-1") {
+            assert_eq!((answer.status, answer.text().as_str()), (200, text));
+            assert!(crate::support::now() < deadline);
+            answer = serving.get_with(target, &wanted);
+        }
+        assert_eq!(answer.text(), text);
+    }
+
+    let mut get = |version: &str| serving.get_with("/one", &[("Larder-Min-Version", version)]);
+    // What nobody has replayed the primary shows, as far as anyone knows; of a later history it knows nothing.
+    assert!(served_by("primary")(&get("lsn=FFFFFFFF/0; timeline=1")));
+    let unknown = get("lsn=0/1; timeline=2");
+    assert_eq!((unknown.status, unknown.field("retry-after")), (503, Some("1")), "{}", unknown.text());
+    for bad in
+        ["", "0/1", "lsn=0/1", "lsn=0/1; timeline=0", "snapshot=1:1:; timeline=1", "lsn=0/g; timeline=1"]
+    {
+        let answer = get(bad);
+        assert_eq!(answer.status, 400, "{bad:?}: {}", answer.text());
+        assert!(answer.text().contains("Larder-Min-Version"), "{}", answer.text());
+    }
+    let twice = [("Larder-Min-Version", "lsn=0/1; timeline=1"); 2];
+    assert_eq!(serving.get_with("/one", &twice).status, 400);
+
+    // Without a primary only what a replica shows is an answer.
+    cluster.kill_primary().unwrap();
+    let answer = serving.get_with("/one", &wanted);
+    assert_eq!((answer.text().as_str(), answer.field("larder-served-by")), ("\"new\"", Some("replica-1")));
+    let answer = serving.get_with("/one", &[("Larder-Min-Version", "lsn=FFFFFFFF/0; timeline=1")]);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(served_by("replica-1")(&serving.get("/one")));
+}
+
+#[test]
 fn what_happens_to_a_server_is_said_once_and_not_for_each_connection() {
     let cluster = filled();
     let mut serving = serve(&cluster);
