@@ -2,6 +2,7 @@
 //! purge is never possible on a public one; `admin/client.rs` is the other side, for the command line.
 
 pub mod client;
+mod feed;
 mod policy;
 mod purge;
 
@@ -186,6 +187,7 @@ impl AdminService {
             configuration_generation: proxy.generation(),
             reload_failures: proxy.reload_failures.load(std::sync::atomic::Ordering::Relaxed),
             policies_out: policy::out(proxy),
+            feed: feed::gauges(proxy),
         };
         let mut response = text(StatusCode::OK, prometheus(&proxy.worker_metrics(), &gauges));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4");
@@ -210,6 +212,7 @@ impl AdminService {
                 capacity_bytes: self.proxy.memory.capacity_bytes(),
                 keys: self.proxy.memory.len(),
             },
+            feed: feed::status(&self.proxy),
             fetches_under_way: self.proxy.fills.under_way(),
             routes: live
                 .config
@@ -295,6 +298,9 @@ struct Status {
     requests: u64,
     hits: u64,
     cache: CacheStatus,
+    /// Absent if none is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<feed::FeedStatus>,
     fetches_under_way: usize,
     routes: Vec<RouteStatus>,
 }

@@ -274,6 +274,9 @@ fn judged(
             text.line("stored", would);
             let tags: Vec<_> = tags.iter().map(|tag| String::from_utf8_lossy(tag)).collect();
             text.line("tags", &if tags.is_empty() { "none".to_owned() } else { tags.join(" ") });
+            if plan.feed().is_some() && stored.seen.is_some() {
+                text.line("feed", "depends on it: stored unless it lacks an event of its tags");
+            }
             lifetime(text, &stored.facts, &plan.rules());
             text.line("age", &format!("{} s at its arrival", stored.facts.corrected_initial_age.as_s()));
         }
@@ -367,6 +370,12 @@ fn of_stored(stored: &Stored) -> String {
 
 fn standing(text: &mut Text, worker: &Rc<Worker>, request: &Request, plan: &Plan, stored: &Stored) {
     let now = worker.proxy.clock.now();
+    if let (Some(_), Some(seen)) = (plan.feed(), stored.seen) {
+        text.more(&match worker.proxy.feed.position_of(seen) {
+            Some(position) => format!("has all that the change feed has told of it up to {position}"),
+            None => "has nothing of the account that the change feed gives now".to_owned(),
+        });
+    }
     let soft_purged = match feed::usable(worker, plan, stored, now) {
         Usable::AsItIs => None,
         Usable::StaleSince(since, loss) => {

@@ -14,7 +14,7 @@ mod account;
 pub mod client;
 mod lines;
 
-pub use account::{Account, Counts, Filling, Loss, Sight, Sighting, Source, Standing, Unseen};
+pub use account::{Account, Counts, Filling, Loss, Report, Sight, Sighting, Source, Standing, Unseen};
 
 use crate::{
     config::OnLoss,

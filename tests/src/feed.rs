@@ -90,7 +90,7 @@ fn take(stream: TcpStream, asked: &Mutex<Vec<(Seen, TcpStream)>>) -> io::Result<
 
 /// How far the proxy has been told.
 pub fn at(proxy: &Proxy) -> Option<u64> {
-    proxy.shared.feed.place().map(|(_, position)| position.number())
+    proxy.shared.feed.resumes_from().map(|(_, position)| position.number())
 }
 
 pub fn epochs(proxy: &Proxy) -> u64 {

@@ -84,6 +84,19 @@ impl Sight {
     pub const NONE: Sight = Sight { epoch: 0, mark: Mark::END };
 }
 
+/// How it is, for the operator.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// How many accounts there were.
+    pub epoch: u64,
+    /// Whose log the last one is of.
+    pub source: Option<Source>,
+    pub position: Position,
+    /// Commits of which it is not certain that everyone sees them.
+    pub limbo: usize,
+    pub heard: Option<Timestamp>,
+}
+
 /// Whether the account that a response belongs to is still being given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -297,22 +310,26 @@ impl Account {
         Some(Stamp { timeline: told.source.as_ref()?.timeline, version: Version::Replayed(position) })
     }
 
-    /// Whose log it is of, and how far it has been told.
-    pub fn place(&self) -> Option<(Source, Position)> {
-        self.resumes_from()
-    }
-
-    /// When the feed was last heard; `None`: never.
-    pub fn last_heard(&self) -> Option<Timestamp> {
-        match self.heard_ms.load(Ordering::SeqCst) {
-            0 => None,
-            ms => Some(Timestamp::from_ms(ms)),
+    /// For the operator.
+    pub fn report(&self) -> Report {
+        let told = self.lock();
+        let heard = Some(self.heard_ms.load(Ordering::SeqCst)).filter(|ms| *ms > 0);
+        Report {
+            epoch: self.newest.load(Ordering::SeqCst),
+            source: told.source.clone(),
+            position: told.ledger.position(),
+            limbo: told.ledger.limbo(),
+            heard: heard.map(Timestamp::from_ms),
         }
     }
 
-    /// Commits of which it is not certain that everyone sees them.
-    pub fn limbo(&self) -> usize {
-        self.lock().ledger.limbo()
+    /// Up to which position a response of the account that goes on has everything; `None`: it is of another one.
+    pub fn position_of(&self, seen: Sight) -> Option<Position> {
+        let told = self.lock();
+        let epoch = told.ledger.epoch()?.number();
+        let (began, mark) = told.origin;
+        let behind = seen.mark.number().checked_sub(mark.number()).filter(|_| seen.epoch == epoch)?;
+        Some(Position::new(began.number().saturating_add(behind)))
     }
 
     /// To be called before a request is sent whose answer may be stored.

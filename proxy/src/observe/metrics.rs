@@ -13,6 +13,7 @@ use std::{
 use plugin_host::FaultKind;
 
 use super::Outcome;
+use crate::feed::{Loss, Report};
 
 /// Upper bounds in microseconds: from a hit that takes a few to an upstream that takes seconds.
 const BOUNDS_US: [u64; 16] = [
@@ -175,6 +176,21 @@ pub struct Gauges {
     pub reload_failures: u64,
     /// Route and name of each policy, and whether it is taken out.
     pub policies_out: Vec<(Box<str>, Box<str>, bool)>,
+    /// `None` if no change feed is configured.
+    pub feed: Option<FeedGauges>,
+}
+
+/// How the change feed is.
+#[derive(Debug, Clone)]
+pub struct FeedGauges {
+    /// `None`: it is heard.
+    pub loss: Option<Loss>,
+    pub silence_ms: Option<u64>,
+    pub report: Report,
+    pub events: u64,
+    pub tags: u64,
+    /// By what they lacked.
+    pub refused: Vec<(&'static str, u64)>,
 }
 
 /// Requests of all routes: those that the cache answered, and all.
@@ -250,6 +266,9 @@ pub fn prometheus(workers: &[Arc<WorkerMetrics>], gauges: &Gauges) -> String {
         "Number of the configuration that serves.",
         gauges.configuration_generation as f64,
     );
+    if let Some(feed) = &gauges.feed {
+        text.feed(feed);
+    }
     text.family("larder_reload_failures_total", "counter", "Configurations that were refused.");
     text.sample("larder_reload_failures_total", &[], gauges.reload_failures as f64);
     text.0
@@ -296,6 +315,39 @@ impl Text {
         for (route, policy, is_out) in &gauges.policies_out {
             let labels = [("route", &**route), ("policy", policy)];
             self.sample("larder_policy_out", &labels, f64::from(u8::from(*is_out)));
+        }
+    }
+
+    fn feed(&mut self, feed: &FeedGauges) {
+        let is_heard = f64::from(u8::from(feed.loss.is_none()));
+        self.gauge("larder_feed_heard", "1 while the change feed is heard.", is_heard);
+        if let Some(ms) = feed.silence_ms {
+            self.gauge(
+                "larder_feed_silence_seconds",
+                "Since the change feed last said anything.",
+                ms as f64 / 1e3,
+            );
+        }
+        let help = "Position in the log of the database up to which everything was told, in bytes.";
+        self.gauge("larder_feed_position_bytes", help, feed.report.position.number() as f64);
+        let help = "Commits that were told and that somebody may not see yet.";
+        self.gauge("larder_feed_limbo", help, feed.report.limbo as f64);
+        for (name, help, count) in [
+            (
+                "larder_feed_accounts_total",
+                "Accounts of the change feed; each new one is a gap.",
+                feed.report.epoch,
+            ),
+            ("larder_feed_events_total", "Transactions that the change feed has told.", feed.events),
+            ("larder_feed_tags_total", "Tags that these have changed.", feed.tags),
+        ] {
+            self.family(name, "counter", help);
+            self.sample(name, &[], count as f64);
+        }
+        let name = "larder_refused_fills_total";
+        self.family(name, "counter", "Responses that were not stored, by what they lack of the change feed.");
+        for (reason, count) in &feed.refused {
+            self.sample(name, &[("reason", reason)], *count as f64);
         }
     }
 
