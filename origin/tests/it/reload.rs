@@ -9,7 +9,7 @@ use rig::postgres::{Cluster, query};
 use rig::relay::Relay;
 use serde_json::json;
 
-use crate::support::{Database, Folder, Serving, cluster};
+use crate::support::{Database, Folder, Serving, Session, cluster};
 
 /// A program and the folder that it reads.
 struct Site {
@@ -202,15 +202,19 @@ fn a_server_that_is_not_there_or_says_nothing_is_not_waited_for() {
         replica: database.replica.replace(address, &relay.address().to_string()),
     };
     let file = |value| constant("GET /one", value).replace("rows: one", "rows: one\n-- read: primary");
-    let mut site = Site::start(
-        &through,
-        "workers = 1\n[database]\nconnect_timeout = \"500ms\"",
-        &[("one.sql", &file("1"))],
-    );
+    let any = |value| constant("GET /any", value);
+    let config = "workers = 1\n[database]\nconnect_timeout = \"500ms\"\nstatement_timeout = \"1s\"";
+    let mut site = Site::start(&through, config, &[("one.sql", &file("1")), ("any.sql", &any("1"))]);
+    assert_eq!(site.serving.get("/any").field("larder-served-by"), Some("replica-1"));
     relay.hold();
     site.write("one.sql", &file("2"));
+    site.write("any.sql", &any("2"));
     site.reload();
     assert_eq!(site.serving.json("/one"), 2);
+    // Its connections are still there, and do not prepare it.
+    let answer = site.serving.get("/any");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "2"));
+    assert_eq!(answer.field("larder-served-by"), Some("primary"));
     site.serving.process.wait_for_line("and will be when it is there: replica-1 (").unwrap();
     // Nobody is at the other end.
     drop(relay);
@@ -250,7 +254,7 @@ fn a_request_ends_with_the_endpoint_that_it_began_with() {
     let waiting = "-- route: GET /wait\n-- rows: one\n-- read: primary\n\n\
                    SELECT to_json('old' || pg_advisory_xact_lock_shared(7)::text) AS body";
     let mut site = Site::start(&database, "workers = 1", &[("wait.sql", waiting)]);
-    let mut session = crate::support::Session::new(&database.primary);
+    let mut session = Session::new(&database.primary);
     session.run("SELECT pg_advisory_lock(7)");
     let mut client = Client::connect(site.serving.address).unwrap();
     client.send(&rig::http::head("GET", "/wait", "x", &[], b"")).unwrap();
@@ -262,6 +266,44 @@ fn a_request_ends_with_the_endpoint_that_it_began_with() {
     session.run("SELECT pg_advisory_unlock(7)");
     let response = client.response("GET").unwrap();
     assert_eq!((response.status, response.text().as_str()), (200, "\"old\""));
+}
+
+#[test]
+fn who_waits_in_line_meanwhile_is_answered_by_the_file_it_began_with_and_leaves_nothing_prepared() {
+    let database = Database::empty();
+    let slow = |route: &str, select: &str| {
+        format!("-- route: GET {route}\n-- rows: one\n-- read: primary\n-- lane: slow\n\nSELECT {select}")
+    };
+    let files = [
+        ("wait.sql", slow("/wait", "to_json('waited' || pg_advisory_xact_lock_shared(8)::text) AS body")),
+        ("gone.sql", slow("/gone", "'\"old\"'::json AS body")),
+        ("prepared.sql", slow("/prepared", "to_json(count(*)) AS body FROM pg_prepared_statements")),
+    ];
+    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let mut site = Site::start(&database, "workers = 1\n[database.slow]\nconnections = 1", &files);
+    let mut session = Session::new(&database.primary);
+    session.run("SELECT pg_advisory_lock(8)");
+    let mut clients = ["/wait", "/gone"].map(|target| {
+        let mut client = Client::connect(site.serving.address).unwrap();
+        client.send(&rig::http::head("GET", target, "x", &[], b"")).unwrap();
+        if target == "/wait" {
+            database.until_waiting("Lock", 1);
+        }
+        client
+    });
+    let is_in_line = "larder_origin_pool_queued{lane=\"slow\"} 1\n";
+    site.serving.until("/metrics", |response| response.text().contains(is_in_line));
+    site.remove("gone.sql");
+    site.remove("wait.sql");
+    site.reload();
+    session.run("SELECT pg_advisory_unlock(8)");
+    let answers = clients.each_mut().map(|client| client.response("GET").unwrap());
+    assert_eq!(
+        answers.map(|answer| (answer.status, answer.text())),
+        [(200, "\"waited\"".to_owned()), (200, "\"old\"".to_owned())]
+    );
+    // The stamp's, and its own.
+    assert_eq!(site.serving.json("/prepared"), 2);
 }
 
 /// With all kinds of connections: shared, streamed, written. Each says its version.
