@@ -97,6 +97,31 @@ the configuration is not good. Every finding is explained in docs/monitoring.md.
     /// Begin a file
     #[command(subcommand)]
     New(New),
+    /// The change feed, which tells proxies what was changed
+    #[command(subcommand)]
+    Feed(Feed),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Feed {
+    /// Say what the database lacks for the feed, with the SQL for it
+    #[command(after_help = "Examples:
+  larder-origin feed setup -c origin.toml
+  larder-origin feed setup -c origin.toml --apply
+
+Changes nothing without --apply, and with it only replica identities and the publication, in one transaction; what needs a
+restart or another role is said, to be done by hand. Exit code 0 if nothing is missing, 1 if something is, 64 if the
+configuration is not good. What it all is for: docs/origin.md.")]
+    Setup(FeedSetup),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeedSetup {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Run the SQL that need not be run by hand
+    #[arg(long)]
+    pub(crate) apply: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,7 +4,7 @@
 //! One follower reads the primary's WAL (`feed/follow.rs`: `feed/wire.rs`, `feed/decode.rs`), makes tags of rows
 //! (`feed/mapping.rs`, `feed/transaction.rs`, `feed/parents.rs`) and tells them to a ring (`feed/ring.rs`), from which every
 //! listener is told (`feed/listen.rs`). What is shown of it:
-//! `feed/show.rs`. `docs/origin.md` is what operators read.
+//! `feed/show.rs`; what the database needs for it: `feed/setup.rs`. `docs/origin.md` is what operators read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -26,6 +26,7 @@ mod follow;
 mod ring;
 mod listen;
 mod show;
+pub(crate) mod setup;
 
 pub(crate) use follow::run;
 pub(crate) use listen::answer;
@@ -68,6 +69,17 @@ impl Feed {
             listeners: AtomicUsize::new(0),
             counts: Counts::default(),
         })
+    }
+
+    /// The query files are others now. What is stored was made by the old ones: if they say other things of tables, the account
+    /// begins anew. To be called when the new ones serve.
+    pub(crate) fn declare(&self, declared: &Mapping) {
+        let mapping = union(declared, &self.config.tables);
+        if **self.mapping.borrow() != mapping {
+            // At once, and not when the follower comes to it.
+            self.ring.lose("the tables of the feed are others now");
+            self.mapping.send_replace(Arc::new(mapping));
+        }
     }
 
     /// Ends all who listen.

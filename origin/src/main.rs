@@ -101,6 +101,10 @@ fn main() -> ExitCode {
                 runtime()?.block_on(new_endpoint::run(&config, has_server, &wanted))
             })
         }
+        Command::Feed(cli::Feed::Setup(wanted)) => load(&wanted.file).and_then(|config| {
+            let catalogue = catalogue(&config)?;
+            runtime()?.block_on(feed::setup::run(&config, &catalogue, wanted.apply))
+        }),
         Command::Seed(wanted) => {
             load(&wanted.file).and_then(|config| runtime()?.block_on(seed::run(&config, &wanted)))
         }

@@ -96,6 +96,9 @@ async fn reload(config: &Config, shared: &Shared) -> Result<Reloaded, Refused> {
     let changes = catalogue.changes_since(&old.catalogue);
     let live = Arc::new(old.next(catalogue, &shared.metrics));
     shared.live.store(live.clone());
+    if let Some(feed) = &shared.feed {
+        feed.declare(&live.catalogue.mapping());
+    }
     for session in shared.ready().flat_map(|database| database.sessions()) {
         session.forget_gone();
     }

@@ -114,7 +114,6 @@ impl RowTemplate {
     }
 
     /// The columns of the table itself that it is made of.
-    #[allow(dead_code, reason = "for `feed setup`")]
     pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
             RowPiece::Literal(_) => None,

@@ -7,6 +7,7 @@
 //! untold.
 //! Read next: `feed/transaction.rs`.
 
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::Client;
 use tracing::{debug, info, warn};
 
@@ -24,7 +25,7 @@ use super::parents::{self, Recent};
 use super::position::{Position, widen};
 use super::primary::{self, ForeignKeys, Identity, Look, PrimaryError};
 use super::ring::Account;
-use super::transaction::{Relations, Senseless, Tables, Transaction};
+use super::transaction::{Parent, Relations, Senseless, Tables, Transaction};
 use super::wire::{Connection, Streamed, WireError};
 use crate::catalogue::Mapping;
 use crate::clock::{self, Stopwatch};
@@ -45,6 +46,11 @@ const TICKS_PER_CHECK: u32 = 10;
 const SLOW_SLOT: Duration = Duration::from_secs(5);
 /// A slot that stays keeps what listeners may not have yet when this process ends.
 const KEPT_FOR: Duration = Duration::from_secs(10);
+/// For all look-ups of a transaction, and how long none is made after one that failed.
+const PATIENCE_OF_FINDS: Duration = Duration::from_millis(250);
+const PAUSE_OF_FINDS: Duration = Duration::from_secs(1);
+/// For what is asked now and then.
+const PATIENCE_OF_LOOKS: Duration = Duration::from_secs(10);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// For what only an operator can change.
 const SLOW: Duration = Duration::from_secs(5);
@@ -108,7 +114,10 @@ pub(crate) async fn run(feed: Arc<Feed>, targets: Vec<Arc<Target>>, limit: Durat
     let mut said = String::new();
     loop {
         let Some(target) = database::until_primary(&targets).await else { return };
-        let session = Session::open(&feed, &target, limit, &mut mapping, &mut kept).await;
+        let session = tokio::select! {
+            session = Session::open(&feed, &target, limit, &mut mapping, &mut kept) => session,
+            () = target.until_no_primary() => Err(Failure::NotPrimary { server: target.name.clone() }),
+        };
         let failure = match session {
             Ok(mut session) => {
                 pause = BACKOFF.0;
@@ -176,6 +185,7 @@ struct Session<'f> {
     tables: Tables,
     keys: ForeignKeys,
     keys_are_old: bool,
+    find_failed: Option<Stopwatch>,
     relations: Relations,
     recent: Recent,
     /// A transaction of about now.
@@ -217,7 +227,7 @@ impl<'f> Session<'f> {
             Some(name) => (name.clone(), lasting_slot(&mut stream, target, name).await?),
         };
         let is_same = |kept: &Kept| kept.identity == identity && kept.mapping == mapping;
-        let continued = kept.take().filter(|kept| is_same(kept) && position <= feed.ring.told());
+        let is_continued = kept.as_ref().is_some_and(|kept| is_same(kept) && position <= feed.ring.told());
         // After the position.
         let xid = primary::next_xid(&client).await.map_err(of_primary)?;
         let look = primary::look(&client, &identity).await.map_err(of_primary)?;
@@ -228,7 +238,8 @@ impl<'f> Session<'f> {
         );
         stream.copy_both(&start).await.map_err(of_wire)?;
 
-        let is_continued = continued.is_some();
+        // Not before all has worked: what was the slot's own connection may still have it for a moment.
+        let continued = kept.take().filter(|_| is_continued);
         let Kept { relations, mut recent, .. } = continued.unwrap_or_else(|| Kept {
             identity: identity.clone(),
             mapping: mapping.clone(),
@@ -259,6 +270,7 @@ impl<'f> Session<'f> {
             tables,
             keys,
             keys_are_old: false,
+            find_failed: None,
             relations,
             recent,
             near: xid,
@@ -399,13 +411,7 @@ impl<'f> Session<'f> {
         }
         self.recent.commit(xid, &transaction);
         let parents = transaction.parents();
-        let found =
-            if parents.is_empty() { Ok(Default::default()) } else { self.parents(parents, end).await };
-        let found = found.unwrap_or_else(|e| {
-            debug!("look-ups for transaction {xid}: {e}");
-            self.keys_are_old = true;
-            Default::default()
-        });
+        let found = if parents.is_empty() { HashMap::new() } else { self.find(parents, end).await };
         let committed_at = transaction.committed_at;
         let tags = transaction.tags(&found, &self.tables);
         if tags.is_empty() {
@@ -420,19 +426,34 @@ impl<'f> Session<'f> {
         self.reach(end);
     }
 
-    async fn parents(
-        &mut self,
-        wanted: std::collections::BTreeSet<super::transaction::Parent>,
-        end: Position,
-    ) -> Result<std::collections::HashMap<super::transaction::Parent, Option<String>>, PrimaryError> {
-        let Some(client) = self.client.clone().filter(|client| !client.is_closed()) else {
-            return Err(PrimaryError::Database("not connected".to_owned()));
-        };
-        if self.keys_are_old {
-            self.keys = primary::foreign_keys(&client, &self.tables).await?;
-            self.keys_are_old = false;
+    /// What parents have. Where a look-up fails, or waits (for a lock on the table, say), the stream does not wait for the next one:
+    /// for a while all tables are told whole.
+    async fn find(&mut self, wanted: BTreeSet<Parent>, end: Position) -> HashMap<Parent, Option<String>> {
+        if self.find_failed.is_some_and(|since| since.elapsed() < PAUSE_OF_FINDS) {
+            return HashMap::new();
         }
-        parents::find(&client, wanted, &self.keys, &self.tables, &self.recent, end).await
+        self.find_failed = None;
+        let Some(client) = self.client.clone().filter(|client| !client.is_closed()) else {
+            return HashMap::new();
+        };
+        let finding = async {
+            if self.keys_are_old {
+                self.keys = primary::foreign_keys(&client, &self.tables).await?;
+                self.keys_are_old = false;
+            }
+            parents::find(&client, wanted, &self.keys, &self.tables, &self.recent, end).await
+        };
+        match timeout(PATIENCE_OF_FINDS, finding).await.unwrap_or(Err(PrimaryError::Silent)) {
+            Ok(found) => found,
+            Err(e) => {
+                debug!(server.name = %self.target.name, "rows that others name: {e}");
+                self.keys_are_old = true;
+                self.find_failed = Some(Stopwatch::start());
+                // What waits there would have everything behind it wait.
+                self.client = None;
+                HashMap::new()
+            }
+        }
     }
 
     fn reach(&mut self, position: Position) {
@@ -469,7 +490,7 @@ impl<'f> Session<'f> {
         let (target, limit, identity) = (self.target.clone(), self.limit, self.identity.clone());
         let tables = checks.then(|| (Tables::of(&self.mapping), self.feed.config.publication.clone()));
         let slot = self.feed.config.slot.clone().filter(|_| checks);
-        Box::pin(async move {
+        let asking = async move {
             let client = match client {
                 Some(client) => client,
                 None => primary::connect(&target, limit).await?,
@@ -487,7 +508,8 @@ impl<'f> Session<'f> {
                 None => None,
             };
             Ok(Looked { client, look, tables, retained })
-        })
+        };
+        Box::pin(async { timeout(PATIENCE_OF_LOOKS, asking).await.unwrap_or(Err(PrimaryError::Silent)) })
     }
 
     fn seen(&mut self, answer: Result<Looked, PrimaryError>) -> Result<(), Failure> {

@@ -143,9 +143,10 @@ fn from(query: &str) -> Result<Option<From>, &'static str> {
 }
 
 async fn tell(mut listener: Listener, sender: ChunkSender, place: Place) {
-    let came = Stopwatch::start();
+    let mut waits_since: Option<Stopwatch> = None;
     loop {
-        match listener.next(came.elapsed() < CATCH_UP) {
+        let left = waits_since.map_or(CATCH_UP, |since| CATCH_UP.saturating_sub(since.elapsed()));
+        match listener.next(!left.is_zero()) {
             Next::Lines(lines) => match timeout(PATIENCE, sender.send(Chunk::Bytes(lines))).await {
                 Ok(Ok(())) => (),
                 // It has gone, or does not read.
@@ -154,8 +155,15 @@ async fn tell(mut listener: Listener, sender: ChunkSender, place: Place) {
             Next::Nothing => tokio::select! {
                 () = listener.changed() => (),
                 () = sender.closed() => break,
-                () = sleep(CATCH_UP.saturating_sub(came.elapsed())), if came.elapsed() < CATCH_UP => (),
             },
+            Next::Waits => {
+                waits_since.get_or_insert_with(Stopwatch::start);
+                tokio::select! {
+                    () = listener.changed() => (),
+                    () = sender.closed() => break,
+                    () = sleep(left) => (),
+                }
+            }
             Next::End { is_whole: true } => {
                 // Where there is no room, it is cut off.
                 let _ = timeout(PATIENCE, sender.send(Chunk::End)).await;

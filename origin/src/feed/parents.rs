@@ -13,12 +13,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::position::{Position, widen};
-use super::primary::{ForeignKey, ForeignKeys, Look, PATIENCE, PrimaryError};
+use super::primary::{ForeignKey, ForeignKeys, Look, PrimaryError};
 use super::snapshot::Snapshot;
 use super::transaction::{Parent, Tables, Transaction};
 
@@ -111,9 +110,7 @@ pub(super) async fn find(
         let values: Vec<&str> = parents.iter().map(|parent| parent.key.as_str()).collect();
         let sql = statement(key, &other);
         let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&values, Type::TEXT_ARRAY)];
-        let rows = timeout(PATIENCE, client.query_typed(&sql, &parameters))
-            .await
-            .map_err(|_| PrimaryError::Silent)??;
+        let rows = client.query_typed(&sql, &parameters).await?;
         let Some(row) = rows.first() else { continue };
         // The same in all rows.
         let Some(now) = Snapshot::parse(row.try_get(3)?) else { continue };
@@ -142,3 +139,6 @@ fn statement(key: &ForeignKey, other: &str) -> String {
          FROM unnest($1::text[]) WITH ORDINALITY u(v, n) JOIN {table} p ON p.{column} = u.v::{kind}"
     )
 }
+
+#[cfg(test)]
+mod tests;

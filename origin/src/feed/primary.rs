@@ -21,7 +21,7 @@ use crate::database::Target;
 use crate::error::chain;
 
 /// Of a question. The stream waits for the answer to some.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The snapshot is taken before the functions run: whatever has ended in it is in the WAL before the position. On a standby
 /// this fails.

@@ -203,6 +203,8 @@ pub(super) struct Listener {
 pub(super) enum Next {
     Lines(Bytes),
     Nothing,
+    /// As well; it knows more than was told here so far.
+    Waits,
     /// It was too slow, or the process ends.
     End {
         is_whole: bool,
@@ -221,8 +223,8 @@ impl Listener {
         let _ = self.changed.changed().await;
     }
 
-    /// `waits`: whether what it knows already may still be reached here (it comes from a worker that was ahead of this one).
-    pub(super) fn next(&mut self, waits: bool) -> Next {
+    /// `may_wait`: whether what it knows already may still be reached here (it comes from a worker that was ahead of this one).
+    pub(super) fn next(&mut self, may_wait: bool) -> Next {
         // What changes from here on wakes it.
         self.changed.mark_unchanged();
         let ring = self.ring.clone();
@@ -238,9 +240,9 @@ impl Listener {
             push(&mut lines, &json!({ "lost": { "why": state.why } }));
         }
         if let (None, Some(account)) = (self.place, &state.account) {
-            match self.begin(&state, account, waits) {
+            match self.begin(&state, account, may_wait) {
                 Some(begin) => push(&mut lines, &begin),
-                None => return Next::Nothing,
+                None => return Next::Waits,
             }
         }
         let Some((number, mut next)) = self.place else { return said(lines) };
@@ -274,7 +276,7 @@ impl Listener {
     }
 
     /// `None`: it has to wait.
-    fn begin(&mut self, state: &State, account: &Account, waits: bool) -> Option<serde_json::Value> {
+    fn begin(&mut self, state: &State, account: &Account, may_wait: bool) -> Option<serde_json::Value> {
         let all = state.first + u64::try_from(state.events.len()).unwrap_or(0);
         // Of what is there is told who went on from further back, and nobody else; all commits before were made by transactions
         // before this one.
@@ -287,7 +289,7 @@ impl Listener {
                 let known = state.events.partition_point(|event| event.end <= from.position);
                 (from.position, state.first + u64::try_from(known).unwrap_or(0), true)
             }
-            Some(_) if waits => return None,
+            Some(_) if may_wait => return None,
             Some(_) | None => (state.told, all, false),
         };
         // It holds for the first account alone.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rig::postgres::{Cluster, query};
+use rig::postgres::{Cluster, query, value};
 
 use crate::support::{Folder, Said, Serving, origin};
 
@@ -145,6 +145,21 @@ fn passwords_are_proven_by_scram_and_never_said() {
     // The server has a certificate, so that it offers a password bound to it, and takes no other when it is asked to.
     let bound = format!("{full}&channel_binding=require");
     assert_encrypted(&folder, &url(&cluster, &user(PASSWORD), "localhost", &bound), "true");
+
+    // So does the connection that the change feed makes.
+    let sql = "ALTER ROLE app REPLICATION; CREATE TABLE teams (id int PRIMARY KEY); \
+               CREATE PUBLICATION larder FOR TABLE teams WITH (publish_via_partition_root = true)";
+    query(&cluster.primary_url(), sql).unwrap();
+    for bound in [&bound, &full] {
+        let config =
+            folder.config("[feed]\n[feed.tables]\nteams = [\"team:{id}\"]", &[("encrypted.sql", ENCRYPTED)]);
+        let mut command = origin(&["serve", "--listen", "127.0.0.1:0", "-c", config.to_str().unwrap()]);
+        let server = url(&cluster, &user(PASSWORD), "localhost", bound);
+        let mut serving = Serving::start(command.env("DATABASE_URL", server));
+        serving.process.wait_for_line("the feed begins").unwrap();
+        let sql = "SELECT bool_and(ssl) FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) WHERE usename = 'app'";
+        assert_eq!(value(&cluster.primary_url(), sql).unwrap(), "t");
+    }
 
     let wrong = url(&cluster, &user("wrong-horse"), "localhost", &full);
     let said = check(&folder, &wrong);

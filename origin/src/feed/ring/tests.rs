@@ -88,9 +88,9 @@ fn who_knows_more_than_was_told_waits_for_it() {
     let ring = ring();
     ring.begin(account(10));
     let mut listener = Listener::new(&ring, from(12));
-    assert_eq!(listener.next(true), Next::Nothing);
+    assert_eq!(listener.next(true), Next::Waits);
     tell(&ring, 11);
-    assert_eq!(listener.next(true), Next::Nothing);
+    assert_eq!(listener.next(true), Next::Waits);
     tell(&ring, 13);
     let lines = lines(&mut listener);
     assert_eq!(lines[0]["begin"]["resumed"], true);
