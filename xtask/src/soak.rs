@@ -60,16 +60,7 @@ pub(crate) struct Stale {
     dev: bool,
 }
 
-const PROXY: &str = r#"listen = ["LISTEN"]
-
-[admin]
-listen = "ADMIN"
-
-[[upstream]]
-name = "origin"
-servers = ["http://ORIGIN"]
-
-[feed]
+const PROXY: &str = r#"[feed]
 servers = ["http://ORIGIN"]
 max_silence = "1s"
 on_loss = "pass"

@@ -26,6 +26,18 @@ use crate::{
 
 pub(crate) const WORKER: &str = "larder-origin";
 
+/// The first part of a proxy's configuration.
+const HEAD: &str = r#"listen = ["LISTEN"]
+
+[admin]
+listen = "ADMIN"
+
+[[upstream]]
+name = "origin"
+servers = ["http://ORIGIN"]
+
+"#;
+
 /// Until a proxy has heard of what there is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -65,7 +77,8 @@ pub(crate) fn change(score: u64) -> String {
 }
 
 impl Stack {
-    /// Everything from nothing, for proxies by their names and configurations: LISTEN, ADMIN and ORIGIN in these become addresses.
+    /// Everything from nothing, for proxies by their names and what is particular to their configurations. LISTEN, ADMIN and ORIGIN
+    /// in these become addresses.
     pub(crate) fn start(
         profile: Profile,
         resources: u32,
@@ -81,9 +94,11 @@ impl Stack {
         fs::write(stack.worker_toml(), "[feed]\n")?;
         for (name, config) in proxies {
             let proxy = Proxy { name, address: free.address()?, admin: free.address()? };
-            let config = (config.replace("LISTEN", &proxy.address.to_string()))
-                .replace("ADMIN", &proxy.admin.to_string())
-                .replace("ORIGIN", &stack.origin.to_string());
+            let config = format!("{HEAD}{config}");
+            let addresses = [("LISTEN", proxy.address), ("ADMIN", proxy.admin), ("ORIGIN", stack.origin)];
+            let config = addresses
+                .iter()
+                .fold(config, |config, (name, address)| config.replace(name, &address.to_string()));
             fs::write(stack.proxy_toml(name), config)?;
             stack.proxies.push(proxy);
         }

@@ -71,17 +71,8 @@ impl Part {
 const ENOUGH: f64 = 0.98;
 const MAY_TAKE_MS: f64 = 200.0;
 
-/// Listens to the feed.
-const FED: &str = r#"listen = ["LISTEN"]
-
-[admin]
-listen = "ADMIN"
-
-[[upstream]]
-name = "origin"
-servers = ["http://ORIGIN"]
-
-[feed]
+/// Listens to the feed. What comes before this is the same for all (`stack.rs`).
+const FED: &str = r#"[feed]
 servers = ["http://ORIGIN"]
 
 [[route]]
@@ -96,16 +87,7 @@ upstream = "origin"
 "#;
 
 /// Knows how long an answer lives, and nothing else.
-const TIMED: &str = r#"listen = ["LISTEN"]
-
-[admin]
-listen = "ADMIN"
-
-[[upstream]]
-name = "origin"
-servers = ["http://ORIGIN"]
-
-[[route]]
+const TIMED: &str = r#"[[route]]
 name = "all"
 upstream = "origin"
 cache = { ttl = "30s" }
