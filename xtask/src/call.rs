@@ -45,6 +45,12 @@ pub(crate) fn is_hit(answer: &Response) -> bool {
     answer.field("cache-status").is_some_and(|status| status.contains("; hit"))
 }
 
+/// What a proxy says besides of what it did with the request.
+pub(crate) fn detail(answer: &Response) -> Option<&str> {
+    let rest = answer.field("cache-status")?.split("detail=").nth(1)?;
+    Some(rest.split(';').next()?.trim())
+}
+
 /// Of one resource, or of what a change of it answers.
 pub(crate) fn score(answer: &Response) -> Option<u64> {
     serde_json::from_slice::<Value>(&answer.body).ok()?["score"].as_u64()

@@ -191,8 +191,7 @@ impl Run {
         let status = answer.field("cache-status").unwrap_or_default();
         let is_hit = is_hit(answer);
         counts.hits += u64::from(is_hit);
-        let detail =
-            status.split("detail=").nth(1).map(|rest| rest.split(';').next().unwrap_or_default().trim());
+        let detail = call::detail(answer);
         if let Some(detail) = detail {
             *counts.details.entry(detail.to_owned()).or_default() += 1;
         }

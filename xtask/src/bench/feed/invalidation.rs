@@ -4,7 +4,10 @@
 //! moment the change is acknowledged. The first answer that is no hit on the old value ends the measurement: the time includes
 //! that answer's own way to the replica, so it errs upwards. Others write all the while.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::{Asked, line, load_line, none_line, title, verdict, write};
 use crate::{
@@ -13,7 +16,7 @@ use crate::{
         paced::{self, Class, unseen},
         times::Times,
     },
-    call::{Caller, is_hit, score},
+    call::{Caller, detail, is_hit, score},
     random::Random,
     stack::{Proxy, Stack, Subject, change},
 };
@@ -49,6 +52,9 @@ pub(super) fn run(stack: &Stack, proxy: Proxy, seconds: u32) -> Result<bool, Err
     line("the new value, from a replica", &mut probes.shown, None);
     println!("{:34} {:>8}", "old hits after the commit", probes.old_hits);
     println!("{:34} {:>8}", "old answers of a replica", probes.from_replica);
+    for (why, count) in &probes.not_stored {
+        println!("{:34} {count:>8}", format!("not stored yet: {why}"));
+    }
     is_met &= none_line("old hits after that", probes.hits_after_gone);
     is_met &= none_line("not shown, or not stored, in 2 s", probes.failed);
     let is_enough = probes.gone.count() >= PROBES;
@@ -66,6 +72,8 @@ struct Probes {
     /// It had not replayed the commit. Such an answer is passed on, and must not be stored.
     from_replica: u64,
     hits_after_gone: u64,
+    /// Answers until a row is stored again, by what the proxy says.
+    not_stored: BTreeMap<String, u64>,
     failed: u64,
 }
 
@@ -83,7 +91,7 @@ impl Probes {
             if !goes_on() {
                 break;
             }
-            if is_stored(&mut front, row)? {
+            if probes.is_stored(&mut front, row)? {
                 let changed = origin.call("PATCH", &row.target(), &change(value))?;
                 if changed.status != 200 {
                     return Err(format!("a change was answered with {}", changed.status).into());
@@ -122,16 +130,18 @@ impl Probes {
         self.failed += 1;
         Ok(())
     }
-}
 
-/// Asks until it is answered from the cache.
-#[expect(clippy::disallowed_methods, reason = "asks again for a while")]
-fn is_stored(front: &mut Caller, row: &Subject) -> Result<bool, Error> {
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        if is_hit(&front.get(&row.target())?) {
-            return Ok(true);
+    /// Asks until it is answered from the cache.
+    #[expect(clippy::disallowed_methods, reason = "asks again for a while")]
+    fn is_stored(&mut self, front: &mut Caller, row: &Subject) -> Result<bool, Error> {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let answer = front.get(&row.target())?;
+            if is_hit(&answer) {
+                return Ok(true);
+            }
+            *self.not_stored.entry(detail(&answer).unwrap_or("stored now").to_owned()).or_default() += 1;
         }
+        Ok(false)
     }
-    Ok(false)
 }
