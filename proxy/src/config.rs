@@ -114,6 +114,18 @@ pub struct Feed {
     pub on_loss: OnLoss,
     /// How long after it was told a commit may be invisible to an upstream that does not say what its answers were made from.
     pub settle: Duration,
+    pub session: SessionRules,
+}
+
+/// What the client of a write is given, so that it sees what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRules {
+    /// What tokens are signed with. `None`: made at the start, for this process alone.
+    pub key: Option<Secret>,
+    /// For how long what was written is asked for.
+    pub max_age: Duration,
+    /// How long a read waits for the feed before it goes past the cache.
+    pub max_wait: Duration,
 }
 
 /// What becomes of stored responses that depend on a feed that is lost.

@@ -27,6 +27,8 @@ pub enum Error {
     TooManyWaiters { limit: usize },
     #[error("subscription refused: {0}")]
     BadSubscription(&'static str),
+    #[error("live updates without a change feed")]
+    NoFeed,
     #[error("{limit} subscribers are there already")]
     TooManySubscribers { limit: usize },
     #[error("`only-if-cached`, and nothing is stored")]
@@ -83,6 +85,7 @@ impl Error {
             | Error::BodyEndedEarly => StatusCode::BAD_GATEWAY,
             Error::ConnectionLimitReached { .. }
             | Error::TooManyWaiters { .. }
+            | Error::NoFeed
             | Error::TooManySubscribers { .. } => StatusCode::SERVICE_UNAVAILABLE,
             //= https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.7
             //# The only-if-cached request directive indicates that the client only
@@ -132,7 +135,7 @@ impl Error {
             | Error::ProxyLoopDetected
             | Error::BodyTimeout { .. } => Side::Upstream,
             Error::PolicyFailed(_) => Side::Policy,
-            Error::ProxyInternalError(_) => Side::Us,
+            Error::NoFeed | Error::ProxyInternalError(_) => Side::Us,
         }
     }
 
@@ -147,6 +150,7 @@ impl Error {
             Error::ExpectationFailed(_) => "only `100-continue` can be expected",
             Error::ProxyLoopDetected => "the request goes in a circle",
             Error::TooManyWaiters { .. } => "too many requests wait for this",
+            Error::NoFeed => "nothing is known of changes here",
             Error::TooManySubscribers { .. } => "too many subscribers",
             Error::OnlyIfCached => "nothing is stored for this request",
             Error::ConnectionRefused { .. } | Error::ConnectionTerminated { .. } => {

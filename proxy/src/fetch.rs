@@ -17,6 +17,7 @@ use crate::{
     feed::{self, LARDER_MIN_VERSION, Sighting},
     memory::Stored,
     policy::{CacheUse, Plan},
+    read_your_writes,
     request::Request,
     upstream::{Patience, RequestBody, UpstreamBody, UpstreamHead},
     worker::Worker,
@@ -74,6 +75,8 @@ pub async fn send(
 ) -> Result<Fetched, Error> {
     check(request, plan)?;
     let mut head = upstream_head(request, &purpose)?;
+    let session = request.session.filter(|_| plan.feed().is_some());
+    let min_version = read_your_writes::min_version(session, min_version);
     if let Some(Ok(value)) = min_version.map(|stamp| HeaderValue::from_str(&stamp.to_string())) {
         head.fields.insert(LARDER_MIN_VERSION, value);
     }

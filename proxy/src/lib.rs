@@ -30,6 +30,7 @@ pub mod searches;
 pub mod invalidations;
 pub mod feed;
 pub mod session;
+pub mod read_your_writes;
 pub mod subscriptions;
 pub mod live_updates;
 pub mod upstream;

@@ -13,6 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use plugin_host::Engine;
+use tokio::sync::Notify;
 
 use crate::{
     clock::Clock,
@@ -24,6 +25,7 @@ use crate::{
     observe::WorkerMetrics,
     request::Target,
     searches::Searches,
+    session,
     subscriptions::Subscriptions,
 };
 
@@ -40,6 +42,10 @@ pub struct Proxy {
     pub invalidations: Arc<Invalidations>,
     /// What the change feed has told, if there is one.
     pub feed: Arc<Account>,
+    /// Told with every line of it.
+    pub heard: Notify,
+    /// For sessions, where the configuration has none.
+    pub session_key: session::Key,
     pub fills: Arc<Fills>,
     pub unshareable: Unshareable,
     pub searches: Searches,
@@ -84,6 +90,8 @@ impl Proxy {
             clock,
             memory: Arc::new(Memory::new(config.cache.memory_bytes)),
             feed: Arc::new(Account::new(Arc::clone(&invalidations))),
+            heard: Notify::new(),
+            session_key: session::Key::random(),
             invalidations,
             fills: Arc::default(),
             unshareable: Unshareable::default(),

@@ -59,6 +59,9 @@ pub fn open(worker: &Worker, request: &Request) -> Result<Delivery, Error> {
     if request.has_body {
         return Err(Error::BadSubscription("a request for live updates has no body"));
     }
+    if worker.proxy.live().config.feed.is_none() {
+        return Err(Error::NoFeed);
+    }
     let query = request.target.path_and_query().query().unwrap_or_default();
     let (mut tags, mut last) = (Vec::new(), None);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {

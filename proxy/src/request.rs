@@ -23,6 +23,7 @@ use crate::{
     accept::{InterimSink, Link},
     config::Limits,
     error::Error,
+    session::Session,
     trailers,
     upgrade::Wish,
 };
@@ -47,6 +48,8 @@ pub struct Request {
     pub takes_trailers: bool,
     /// Which ones come behind its own body.
     pub announced_trailers: Option<HeaderValue>,
+    /// What its client has written before: see `read_your_writes.rs`.
+    pub session: Option<Session>,
     /// The whole body, if it is a part of the key: see [`Request::read_content`].
     pub content: Option<Bytes>,
     body: Cell<Option<ReceivedBody>>,
@@ -74,7 +77,9 @@ pub struct Target {
 
 /// Fields by which a client could make an app behave in a way that the key does not know. Removed, and where an app
 /// needs them written anew in `fetch.rs`; there are no trusted peers yet.
-const UNTRUSTED: [HeaderName; 17] = [
+const UNTRUSTED: [HeaderName; 18] = [
+    // What an upstream has to show is for this cache to ask.
+    HeaderName::from_static("larder-min-version"),
     FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
@@ -137,6 +142,7 @@ impl Request {
             upgrade,
             takes_trailers,
             announced_trailers,
+            session: None,
             content: None,
             body: Cell::new(Some(ReceivedBody { ahead: Bytes::new(), incoming: Some(body) })),
         })
@@ -171,6 +177,7 @@ impl Request {
             upgrade: None,
             takes_trailers: false,
             announced_trailers: None,
+            session: None,
             content: is_key.then_some(content),
             body: Cell::new(None),
         })
@@ -260,6 +267,7 @@ impl Request {
             // What is stored has none, but those who read it while it arrives do.
             takes_trailers: self.takes_trailers,
             announced_trailers: None,
+            session: self.session,
             content,
             body: Cell::new(None),
         }
@@ -276,6 +284,8 @@ pub struct Named {
     /// Conditions that are the upstream's to evaluate.
     pub upstreams_conditions: bool,
     pub range: bool,
+    pub cookie: bool,
+    pub session: bool,
     framing: bool,
 }
 
@@ -288,6 +298,8 @@ impl Named {
                 "if-none-match" | "if-modified-since" => named.own_conditions = true,
                 "if-match" | "if-unmodified-since" => named.upstreams_conditions = true,
                 "range" => named.range = true,
+                "cookie" => named.cookie = true,
+                "larder-session" => named.session = true,
                 "transfer-encoding" | "expect" => named.framing = true,
                 _ => (),
             }
@@ -299,7 +311,9 @@ impl Named {
 /// Takes away what a client has no say in.
 fn remove_untrusted(fields: &mut HeaderMap) {
     // Few requests have one of them, and a look at each name is cheaper than looking for each of these.
-    if fields.keys().any(|name| name == FORWARDED || name.as_str().starts_with("x-")) {
+    if fields.keys().any(|name| {
+        name == FORWARDED || name.as_str().starts_with("x-") || name.as_str().starts_with("larder-")
+    }) {
         for name in &UNTRUSTED {
             fields.remove(name);
         }

@@ -7,6 +7,7 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{HeaderValue, Response};
@@ -17,16 +18,19 @@ use crate::{
     body::Body,
     clock::Stopwatch,
     coalesce::{self, Turn},
+    config,
     deliver::{self, Delivery},
     error::{Error, Side},
     live_updates,
     lookup::{self, Found},
     memory::Stored,
     observe::{Forward, Outcome},
-    policy::{self, Plan, Ruling},
+    policy::{self, CacheUse, Plan, Ruling},
+    read_your_writes,
     request::Request,
     respond,
     route::{self, Routed},
+    session::Session,
     store, upgrade,
     worker::{View, Worker},
 };
@@ -44,6 +48,8 @@ enum Step {
     /// What is done to it depends on its content, which is to be read first.
     ReadContent(Routed),
     Switch(Plan, HeaderValue),
+    /// Its client has written something that this cache may not have heard of.
+    Await(Plan, Session),
     Forward {
         plan: Plan,
         why: Forward,
@@ -86,6 +92,11 @@ fn begin(worker: &Rc<Worker>, request: http::Request<Incoming>, client: IpAddr, 
     if let Some(rules) = &routed.route().key.query {
         request.target.normalise_query(rules);
     }
+    if let Some(feed) = &routed.view.live.config.feed
+        && (request.named.session || request.named.cookie)
+    {
+        read_your_writes::take(&worker.proxy, feed, &mut request);
+    }
     let account = Account { view: Rc::clone(&routed.view), route: routed.index(), watch };
     // What is done to a QUERY depends on its content, and so does the key.
     let step = if policy::content_is_key(&request, &routed) {
@@ -100,7 +111,10 @@ fn begin(worker: &Rc<Worker>, request: http::Request<Incoming>, client: IpAddr, 
             let (worker, link) = (Rc::clone(worker), Rc::clone(link));
             Serving::UnderWay(Box::pin(async move {
                 let delivery = answer(&worker, &mut request, step).await;
-                let response = account.close(&request, delivery);
+                let mut response = account.close(&request, delivery);
+                if let Some(feed) = account.feed() {
+                    read_your_writes::grant(&worker.proxy, feed, &request, &mut response);
+                }
                 link.end_turn();
                 response
             }))
@@ -119,6 +133,16 @@ async fn answer(worker: &Rc<Worker>, request: &mut Request, mut step: Step) -> R
             }
             Step::Switch(plan, protocols) => {
                 return Box::pin(upgrade::ask(worker, request, &plan, protocols)).await;
+            }
+            Step::Await(mut plan, session) => {
+                let max_wait = plan.feed().map_or(Duration::ZERO, |feed| feed.session.max_wait);
+                if read_your_writes::is_reached(&worker.proxy, session, max_wait).await {
+                    looked_up(worker, request, plan)
+                } else {
+                    // A server that has it is asked, for this client alone.
+                    plan.cache = CacheUse::No(Forward::Request);
+                    Step::Forward { plan, why: Forward::Request, stale: None }
+                }
             }
             Step::Forward { plan, .. } if plan.may_look_up() && request.directives().only_if_cached => {
                 return Err(Error::OnlyIfCached);
@@ -154,6 +178,16 @@ fn decide(worker: &Rc<Worker>, request: &mut Request, routed: Routed) -> Result<
 }
 
 fn look_up(worker: &Rc<Worker>, request: &Request, plan: Plan) -> Step {
+    let session = request.session.filter(|_| plan.feed().is_some() && plan.may_look_up());
+    match session {
+        Some(session) if !worker.proxy.feed.has_told(session.timeline, session.position) => {
+            Step::Await(plan, session)
+        }
+        Some(_) | None => looked_up(worker, request, plan),
+    }
+}
+
+fn looked_up(worker: &Rc<Worker>, request: &Request, plan: Plan) -> Step {
     match lookup::stored(worker, request, &plan) {
         Found::Reusable(reusable) => {
             if reusable.wants_refresh {
@@ -186,6 +220,12 @@ struct Account {
 }
 
 impl Account {
+    /// The feed that the route goes by.
+    fn feed(&self) -> Option<&config::Feed> {
+        let config = &self.view.live.config;
+        config.feed.as_ref().filter(|_| config.routes[self.route].feed)
+    }
+
     fn close(&self, request: &Request, delivery: Result<Delivery, Error>) -> Response<Body> {
         let (outcome, response) = match delivery {
             Ok(delivery) => {
@@ -231,7 +271,7 @@ fn log_access(
     response: &Response<Body>,
     route: &str,
     outcome: Outcome,
-    duration: std::time::Duration,
+    duration: Duration,
 ) {
     tracing::info!(
         target: "larder::access",

@@ -31,10 +31,13 @@ impl Key {
     }
 
     /// For this process alone.
-    pub fn random() -> Result<Key, getrandom::Error> {
+    ///
+    /// # Panics
+    /// The system has no random bytes, and nothing that is to be kept secret should run there.
+    pub fn random() -> Key {
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret)?;
-        Ok(Key::new(&secret))
+        getrandom::fill(&mut secret).expect("the system gives random bytes");
+        Key::new(&secret)
     }
 }
 
@@ -72,8 +75,8 @@ impl Session {
     }
 
     /// As an upstream is asked for it, in `Larder-Min-Version`.
-    pub fn min_version(self) -> String {
-        format!("lsn={}; timeline={}", self.position, self.timeline)
+    pub fn stamp(self) -> Stamp {
+        Stamp { timeline: self.timeline, version: Version::Replayed(self.position) }
     }
 
     /// As text that is at home in a cookie and in a field.
@@ -156,7 +159,7 @@ mod tests {
         assert_eq!(session(7).with(None), session(7));
         let promoted = Session { timeline: timeline(3), ..session(1) };
         assert_eq!(promoted.with(Some(session(9))), promoted);
-        assert_eq!(session(9).min_version(), "lsn=0/9; timeline=2");
+        assert_eq!(session(9).stamp().to_string(), "lsn=0/9; timeline=2");
         assert_eq!(Session::of_commit("lsn=0/9; timeline=2", Timestamp::from_s(100)), Some(session(9)));
         assert_eq!(Session::of_commit("snapshot=1:1:; timeline=2", Timestamp::from_s(100)), None);
     }

@@ -5,7 +5,9 @@ use flow_tests::{Origin, Proxy, proxy::config, wait};
 use larder::subscriptions::EventId;
 use rig::http::{Client, head};
 
-const LIVE: &str = "[[route]]\nname = \"live\"\nmatch = { path = \"/live\" }\nlive = true\n";
+/// A feed that is not there; what it would say is said by hand.
+const LIVE: &str = "[feed]\nservers = [\"http://127.0.0.1:9\"]\n\
+    [[route]]\nname = \"live\"\nmatch = { path = \"/live\" }\nlive = true\n";
 
 fn started(more: &str) -> Proxy {
     let origin = Origin::fixed(200, &[], "an app");

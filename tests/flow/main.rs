@@ -35,6 +35,7 @@ mod explain;
 mod stalled;
 mod drain;
 mod live_updates;
+mod sessions;
 
 mod raw;
 

@@ -134,6 +134,16 @@ impl Version {
     }
 }
 
+impl Version {
+    /// The position that a standby had replayed.
+    pub fn replayed(&self) -> Option<Position> {
+        match self {
+            Version::Replayed(position) => Some(*position),
+            Version::Snapshot(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:", self.xmin.0, self.xmax.0)?;

@@ -29,6 +29,9 @@ impl Config {
                 if old.token != new.token {
                     lines.push("feed.token: changed".to_owned());
                 }
+                if old.session.key != new.session.key {
+                    lines.push("feed.session_key: changed".to_owned());
+                }
             }
             (None, Some(_)) => lines.push("feed: added".to_owned()),
             (Some(_), None) => lines.push("feed: removed".to_owned()),
@@ -151,12 +154,14 @@ impl Limits {
 
 impl Feed {
     fn facts(&self) -> Facts {
-        let Self { servers, token: _, max_silence, on_loss, settle } = self;
+        let Self { servers, token: _, max_silence, on_loss, settle, session } = self;
         vec![
             ("servers", listed(servers)),
             ("max_silence", duration_text(*max_silence)),
             ("on_loss", on_loss.as_str().to_owned()),
             ("settle", duration_text(*settle)),
+            ("session_max_age", duration_text(session.max_age)),
+            ("session_max_wait", duration_text(session.max_wait)),
         ]
     }
 }

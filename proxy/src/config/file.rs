@@ -145,6 +145,9 @@ fn root(mut section: Section<'_>, file: &Path) -> Config {
     let code_cache = section.get("policies").and_then(|value| value.section());
     let code_cache = code_cache.and_then(|section| policy::code_cache(section, file));
     section.finish();
+    for route in routes.iter().filter(|route| route.live && feed.is_none()) {
+        warnings.push(format!("route {:?}: has nothing to tell without [feed]", route.name.as_str()));
+    }
     let upstreams: Vec<Upstream> = upstreams.into_iter().map(|named| named.upstream).collect();
     for (index, upstream) in upstreams.iter().enumerate() {
         if !routes.iter().any(|route| route.upstream == index || route.upstreams.contains(&index)) {

@@ -105,6 +105,8 @@ fn the_whole_file_is_read() {
     assert_eq!((feed.servers.len(), feed.servers[1].port, feed.on_loss), (2, 8081, OnLoss::Ttl));
     assert_eq!((feed.max_silence, feed.settle), (Duration::from_secs(5), Duration::ZERO));
     assert!(feed.token.as_ref().unwrap().matches(b"not-a-secret-as-it-is-in-git"));
+    assert_eq!((feed.session.max_age.as_secs(), feed.session.max_wait.as_millis()), (120, 100));
+    assert_eq!(feed.session.key, feed.token);
     let app = &config.upstreams[1];
     assert_eq!((app.name.as_str(), app.servers.len(), app.servers[1].port), ("app", 2, 3001));
     assert_eq!(app.response_timeout, Duration::from_millis(1500));
@@ -340,6 +342,7 @@ fn changes_are_told_in_words() {
             "cache.memory: 1GiB -> 64MiB",
             "feed.on_loss: ttl -> pass",
             "feed.token: changed",
+            "feed.session_key: changed",
             "upstream \"app\": servers: http://127.0.0.1:3000 http://127.0.0.1:3001 -> \
              http://127.0.0.1:3000 http://127.0.0.1:3002",
             "route \"assets\": removed",

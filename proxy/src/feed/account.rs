@@ -163,7 +163,8 @@ impl Account {
     // Told by the one who listens to the feed.
 
     /// An account begins. If it goes on from the one that there is, without a gap, nothing has changed.
-    pub fn begin(&self, source: Source, horizon: Horizon, is_resumed: bool, now: Timestamp) {
+    /// Says whether it is another one.
+    pub fn begin(&self, source: Source, horizon: Horizon, is_resumed: bool, now: Timestamp) -> bool {
         let mut told = self.lock();
         let goes_on = is_resumed
             && told.ledger.epoch().is_some()
@@ -184,6 +185,7 @@ impl Account {
             self.counts.epochs.fetch_add(1, Ordering::SeqCst);
         }
         self.heard_ms.store(now.as_ms(), Ordering::SeqCst);
+        !goes_on
     }
 
     /// A transaction has changed what has these tags.
@@ -308,6 +310,19 @@ impl Account {
         let behind = event.number().checked_sub(mark.number())?;
         let position = Position::new(began.number().saturating_add(behind));
         Some(Stamp { timeline: told.source.as_ref()?.timeline, version: Version::Replayed(position) })
+    }
+
+    /// Whether it has told everything up to here. Of a history that has ended nothing more is told: what of it holds is a part of the
+    /// one that goes on.
+    pub fn has_told(&self, timeline: Timeline, position: Position) -> bool {
+        let told = self.lock();
+        let (Some(_), Some(source)) = (told.ledger.epoch(), &told.source) else { return false };
+        source.timeline > timeline || (source.timeline == timeline && told.ledger.position() >= position)
+    }
+
+    /// Everything up to here has been seen to be visible on the primary.
+    pub fn shown(&self) -> Position {
+        self.lock().ledger.shown()
     }
 
     /// For the operator.

@@ -14,14 +14,11 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::oneshot, sync::watch};
 
-use super::{
-    Account,
-    lines::{Line, MAX_LINE_BYTES, Malformed},
-};
+use super::lines::{Line, MAX_LINE_BYTES, Malformed};
 use crate::{
-    clock::Clock,
     config::{Feed, Server},
     live::Proxy,
+    subscriptions::EventId,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -105,7 +102,7 @@ async fn listen(proxy: &Proxy) {
         };
         proxy.feed.configure(feed.settle, feed.max_silence);
         let Some(server) = feed.servers.get(turn % feed.servers.len().max(1)) else { return };
-        let mut connection = Connection { account: &proxy.feed, clock: &proxy.clock, has_begun: false };
+        let mut connection = Connection { proxy, has_begun: false };
         let ended = tokio::select! {
             ended = connection.follow(&feed, server) => ended,
             () = changed(proxy, &feed, &mut swaps) => continue,
@@ -142,8 +139,7 @@ async fn changed(proxy: &Proxy, feed: &Feed, swaps: &mut watch::Receiver<u64>) {
 
 /// One connection to one worker.
 struct Connection<'p> {
-    account: &'p Account,
-    clock: &'p Clock,
+    proxy: &'p Proxy,
     /// It has told an account, and not said that this broke off.
     has_begun: bool,
 }
@@ -177,7 +173,7 @@ impl Connection<'_> {
             let patience =
                 if self.has_begun { feed.max_silence } else { feed.max_silence.max(BEGIN_TIMEOUT) };
             let Ok(frame) = tokio::time::timeout(patience, body.frame()).await else {
-                self.account.fall_silent(self.clock.now());
+                self.proxy.feed.fall_silent(self.proxy.clock.now());
                 return Err(Ended::Silent);
             };
             let Some(frame) = frame.transpose()? else { return Ok(()) };
@@ -188,7 +184,7 @@ impl Connection<'_> {
     }
 
     fn request(&self, feed: &Feed, server: &Server) -> Result<Request<Empty<Bytes>>, http::Error> {
-        let target = match self.account.resumes_from() {
+        let target = match self.proxy.feed.resumes_from() {
             Some((source, position)) => {
                 let (timeline, system) = (source.timeline, source.system);
                 format!("/feed?from={position}&timeline={timeline}&system={system}")
@@ -203,36 +199,42 @@ impl Connection<'_> {
     }
 
     fn apply(&mut self, line: Line<'_>) -> Result<(), Ended> {
-        let now = self.clock.now();
+        let now = self.proxy.clock.now();
         match line {
             Line::Begin { source, horizon, is_resumed } => {
                 let (system, timeline, position) = (&source.system, source.timeline, horizon.position);
                 tracing::info!(%system, %timeline, %position, resumed = is_resumed, "the change feed is told");
-                self.account.begin(source, horizon, is_resumed, now);
+                if self.proxy.feed.begin(source, horizon, is_resumed, now) {
+                    self.proxy.subscriptions.begin(EventId { timeline, position });
+                }
                 self.has_begun = true;
             }
             Line::Commit { xid, end, tags } => {
                 self.check(end)?;
                 // What no response can carry concerns none: a tag that is too long, or not text.
-                let tags = tags.iter().map(|tag| tag.as_bytes()).filter(|tag| is_tag(tag));
-                self.account.commit(xid, end, tags, now);
+                let tags = tags.iter().filter(|tag| is_tag(tag.as_bytes()));
+                let names: Arc<[Box<str>]> = tags.map(|tag| Box::from(&**tag)).collect();
+                self.proxy.feed.commit(xid, end, names.iter().map(|tag| tag.as_bytes()), now);
+                self.proxy.subscriptions.changed(end, &names);
             }
             Line::At { position, shown } => {
                 self.check(position)?;
-                self.account.at(position, shown.as_ref(), now);
+                self.proxy.feed.at(position, shown.as_ref(), now);
+                self.proxy.subscriptions.shown(self.proxy.feed.shown());
             }
             Line::Lost { why } => {
                 tracing::warn!("the change feed broke off: {why}");
-                self.account.lose(now);
+                self.proxy.feed.lose(now);
                 self.has_begun = false;
             }
         }
+        self.proxy.heard.notify_waiters();
         Ok(())
     }
 
     /// Whether this can be a position of the account.
     fn check(&self, position: Position) -> Result<(), Ended> {
-        let told = self.account.resumes_from().filter(|_| self.has_begun);
+        let told = self.proxy.feed.resumes_from().filter(|_| self.has_begun);
         let (_, told_to) = told.ok_or(Ended::NotBegun)?;
         if position.number().saturating_sub(told_to.number()) > LONGEST_WAY {
             return Err(Ended::TooFar);

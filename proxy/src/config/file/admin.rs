@@ -30,10 +30,20 @@ pub(super) fn admin(value: Option<Value<'_>>, file: &Path) -> Admin {
 
 /// Under `token`, or in the file that `token_file` names. The bool says whether there is any, good or not.
 pub(super) fn token(section: &mut Section<'_>, file: &Path) -> (Option<Secret>, bool) {
-    let token_value = section.get("token");
-    let token_file = section.get("token_file");
+    secret(section, "token", "token_file", file)
+}
+
+/// Under the first key, or in the file that the second one names.
+pub(super) fn secret(
+    section: &mut Section<'_>,
+    key: &'static str,
+    file_key: &'static str,
+    file: &Path,
+) -> (Option<Secret>, bool) {
+    let token_value = section.get(key);
+    let token_file = section.get(file_key);
     if let (Some(_), Some(value)) = (&token_value, &token_file) {
-        value.fault("\"token\" is there too; keep one of them");
+        value.fault(format!("{key:?} is there too; keep one of them"));
     }
     let has_token = token_value.is_some() || token_file.is_some();
     let token = match (&token_value, &token_file) {
