@@ -103,6 +103,12 @@ fn of_purges(validity: Validity) -> Usable {
     }
 }
 
+/// Why a response that depends on the feed is of less use than its fields say, at this moment.
+pub fn loss(worker: &Worker, plan: &Plan, stored: &Stored) -> Option<Loss> {
+    let (rules, _) = plan.feed().zip(stored.seen)?;
+    worker.proxy.feed.now(rules.max_silence, worker.proxy.clock.now()).err()
+}
+
 /// What a response says that it was made from. One that nobody can read says nothing.
 pub fn stamp(fields: &HeaderMap) -> Option<Stamp> {
     let mut lines = fields.get_all(LARDER_VERSION).iter();

@@ -31,7 +31,7 @@ use crate::{
     coalesce::{self, FetchPermit},
     deliver::{Conditions, Delivery, Forwarded},
     error::Error,
-    feed::{self, Sighted, Usable},
+    feed::{self, Loss, Sighted, Usable},
     fetch::{self, Fetched, Purpose},
     invalidations::{Mark, Sequence},
     lookup::Reusable,
@@ -438,7 +438,7 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, mut permit: Fe
         why: permit.why,
         is_stored: permit.is_kept,
         conditions: Conditions::Ours,
-        detail: refused,
+        detail: refused.or_else(|| feed::loss(worker, &plan, &stored).map(Loss::as_str)),
     });
     let stored = Arc::new(stored);
     if permit.is_kept {

@@ -332,9 +332,10 @@ fn what_depends_on_a_silent_feed_is_as_its_configuration_says() {
                 upstream.origin.wait_for(2);
                 wait::until("the refresh to end", || proxy.shared.fills.under_way() == 0);
                 proxy.clock.advance(Duration::from_secs(20));
-                assert_status(&proxy.get("/a"), "larder; fwd=stale; fwd-status=200; stored");
+                let validated = "larder; fwd=stale; fwd-status=200; stored; detail=feed-silent";
+                assert_status(&proxy.get("/a"), validated);
             }
-            "pass" => assert_status(&silent, GONE),
+            "pass" => assert_status(&silent, "larder; fwd=miss; fwd-status=200; stored; detail=feed-silent"),
             _ => {
                 assert_status(&silent, HIT);
                 assert_detail(&silent, "");
@@ -371,7 +372,8 @@ fn a_gap_makes_stale_what_was_stored_before_it() {
             "pass" => assert_status(&lost, "larder; fwd=miss; fwd-status=200; detail=no-feed"),
             _ => {
                 assert_status(&lost, HIT);
-                assert_status(&proxy.get("/b"), STORED);
+                let stored = "larder; fwd=uri-miss; fwd-status=200; stored; detail=no-feed";
+                assert_status(&proxy.get("/b"), stored);
                 assert_status(&proxy.get("/b"), HIT);
             }
         }
