@@ -624,4 +624,68 @@ mod tests {
         assert!(table.wide.read().unwrap().len() <= MAX_WIDE_PURGES + 1);
         assert_eq!(validity(&table, "a", "/1", filled), Validity::Purged);
     }
+
+    fn changed(table: &Invalidations, cells: &[Arc<Cell>], seen: u64) -> bool {
+        let filled = Sequence(table.now.load(Ordering::SeqCst));
+        let validity = table.validity(&key("a", "/1"), cells, filled, Mark::new(seen), &Clearance::default());
+        validity == Validity::Changed
+    }
+
+    #[test]
+    fn an_event_ends_what_does_not_have_it_and_nothing_else() {
+        let table = Invalidations::with_slots(1);
+        let cells = [table.cell(TAG), table.cell(Subject::Tag(b"other"))];
+        assert!(!changed(&table, &cells, 0));
+        table.changed(b"user:1", Mark::new(10));
+        assert!(changed(&table, &cells, 9));
+        assert!(!changed(&table, &cells, 10), "it has the event");
+        // What is told again changes nothing.
+        table.changed(b"user:1", Mark::new(5));
+        assert!(!changed(&table, &cells, 10));
+        // In the same slot, and somebody had it before: an event of another tag is none of its.
+        assert!(!changed(&table, &cells[1..], 0));
+        assert!(!changed(&table, &cells, Mark::END.number()));
+    }
+
+    #[test]
+    fn what_is_stored_later_hears_of_events_that_nobody_remembers_by_their_tag() {
+        let table = Invalidations::with_slots(1);
+        table.changed(b"user:1", Mark::new(10));
+        let cells = [table.cell(TAG)];
+        assert!(changed(&table, &cells, 9) && !changed(&table, &cells, 10));
+        // Another tag of the slot can only be taken for changed, too; what is no tag has no events.
+        assert!(changed(&table, &[table.cell(Subject::Tag(b"other"))], 9));
+        assert!(!changed(&table, &[table.cell(Subject::Url { host: "a", target: "/1" })], 0));
+        assert!(!changed(&table, &[table.cell(Subject::Group { host: "a", name: b"user:1" })], 0));
+    }
+
+    #[test]
+    fn a_cell_that_was_swept_out_is_made_again_with_its_events() {
+        let table = Arc::new(Invalidations::default());
+        drop(table.cell(TAG));
+        table.changed(b"user:1", Mark::new(10));
+        for n in 0..SHARDS * FIRST_SWEEP * 3 {
+            table.cell(Subject::Url { host: "a", target: &n.to_string() });
+        }
+        let hash = table.hasher.hash_one(TAG);
+        assert!(!lock(&table.shards[shard_of(hash, SHARDS)]).cells.contains_key(&hash));
+        assert!(changed(&table, &[table.cell(TAG)], 9));
+    }
+
+    #[test]
+    fn a_purge_goes_before_a_change() {
+        let table = Arc::new(Invalidations::default());
+        let before = table.begin_fetch().sequence();
+        let cells = [table.cell(TAG)];
+        table.changed(b"user:1", Mark::new(10));
+        let validity =
+            |seen| table.validity(&key("a", "/1"), &cells, before, Mark::new(seen), &Clearance::default());
+        table.purge(TAG, Purge::Soft(Timestamp::from_s(1)));
+        assert_eq!(
+            (validity(9), validity(10)),
+            (Validity::Changed, Validity::SoftPurged(Timestamp::from_s(1)))
+        );
+        table.purge_scope(Scope::All, Purge::Hard);
+        assert_eq!((validity(9), validity(10)), (Validity::Purged, Validity::Purged));
+    }
 }

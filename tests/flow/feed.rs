@@ -435,7 +435,7 @@ fn a_connection_that_goes_on_where_the_last_one_ended_loses_nothing() {
     assert_status(&proxy.get("/a"), GONE);
     assert_eq!(epochs(&proxy), 1);
     // The next one cannot: another cluster, or one that does not remember so much.
-    for (system, position, resumed) in [(7, 2300, false), (8, 2200, true), (7, 2500, true)] {
+    for (system, position, resumed) in [(7, 2300, false), (8, 2300, true), (8, 2500, true)] {
         drop(telling);
         let before = epochs(&proxy);
         telling = feed.next();
@@ -698,4 +698,62 @@ fn operators_see_how_the_feed_is() {
     );
     telling.lost(&proxy, "x");
     assert!(explain().contains("nothing of the account"), "{}", explain());
+}
+
+#[test]
+fn what_comes_after_an_event_shares_one_new_fetch() {
+    let gate = Gate::default();
+    let (held, count) = (gate.clone(), AtomicUsize::new(0));
+    let origin = Origin::start(move |_, answering| {
+        let is_first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        let stamp = if is_first { "snapshot=500:501:500; timeline=1" } else { LATE };
+        let fields = [
+            ("cache-control", "max-age=600"),
+            ("cache-tag", "row:1"),
+            ("larder-version", stamp),
+            ("content-length", "3"),
+        ];
+        answering.head(200, &fields)?;
+        held.wait()?;
+        answering.send(if is_first { b"old" } else { b"new" })
+    });
+    let feed = Feed::start();
+    let proxy = fed(&origin, &feed, "", "");
+    let mut telling = feed.begun(&proxy, 1000);
+    let mut old = asked(&proxy);
+    old.head().unwrap();
+    telling.commit(&proxy, 500, 2000, &["row:1"]);
+    let mut all = vec![(old, "old")];
+    for _ in 0..3 {
+        let mut new = asked(&proxy);
+        new.head().unwrap();
+        all.push((new, "new"));
+    }
+    assert_eq!(origin.count(), 2);
+    gate.open();
+    for (mut client, body) in all {
+        let head =
+            Response { status: 200, fields: vec![("content-length".into(), "3".into())], body: Vec::new() };
+        assert_eq!(client.body("GET", &head).unwrap(), body.as_bytes());
+    }
+}
+
+#[test]
+fn what_other_policies_judge_again_keeps_what_it_has_seen() {
+    let upstream = Upstream::stamped(LATE);
+    let feed = Feed::start();
+    let with = |tenant: &str| {
+        let settings = format!(", settings = {{ ttl = {{ {tenant} = \"5s\" }} }}");
+        let route = crate::policies::route("tenant-key", &settings);
+        config(&upstream.origin, &format!("{}[[route]]\nname = \"all\"\n{route}\n", feed.section("")))
+    };
+    let proxy = Proxy::with_config(&with("acme"));
+    let mut telling = feed.begun(&proxy, 1000);
+    assert_status(&proxy.get("/a"), STORED);
+    proxy.reload(&with("other"));
+    assert_status(&proxy.get("/a"), HIT);
+    assert_eq!(upstream.origin.count(), 1);
+    telling.commit(&proxy, 950, 2000, &["row:1"]);
+    upstream.stamp(Some("lsn=0/7D0; timeline=1"));
+    assert_status(&proxy.get("/a"), GONE);
 }

@@ -14,7 +14,7 @@ fn component(name: &str) -> PathBuf {
     folder.join(format!("{name}.wasm"))
 }
 
-fn route(name: &str, rest: &str) -> String {
+pub(super) fn route(name: &str, rest: &str) -> String {
     format!("policy = {{ component = \"{}\"{rest} }}", component(name).display())
 }
 

@@ -68,7 +68,15 @@ fn three_lines_are_a_whole_configuration() {
 
 #[test]
 fn a_feed_needs_no_more_than_its_servers() {
-    let feed = good(&format!("{SMALLEST}[feed]\nservers = [\"http://127.0.0.1:8081\"]\n")).feed.unwrap();
+    let mut text = format!("{SMALLEST}[feed]\nservers = [\"http://127.0.0.1:8081\"]\n");
+    let feed = good(&text).feed.unwrap();
+    let schema = schema();
+    let published = schema.pointer("/properties/feed/properties").unwrap().as_object().unwrap();
+    for (key, default) in published.iter().filter_map(|(key, property)| Some((key, property.get("default")?)))
+    {
+        text.push_str(&format!("{key} = {default}\n"));
+    }
+    assert_eq!(Some(&feed), good(&text).feed.as_ref(), "{text}");
     assert_eq!((feed.on_loss, feed.token), (OnLoss::Stale, None));
     assert_eq!((feed.max_silence, feed.settle), (Duration::from_secs(2), Duration::from_secs(1)));
 }

@@ -1,4 +1,4 @@
-//! Coalescing and purges under a scheduler that decides at each lock and each atomic which thread goes on.
+//! Coalescing, purges and the change feed under a scheduler that decides at each lock and each atomic which thread goes on.
 //!
 //! The files under test are those of the proxy, compiled here with the scheduler's locks in the place of `std`'s: see
 //! `proxy/src/sync.rs`. A run that fails prints the schedule by which it can be repeated (`shuttle::replay`).
