@@ -31,7 +31,7 @@ pub(crate) mod setup;
 pub(crate) use follow::run;
 pub(crate) use listen::answer;
 
-use mapping::union;
+use mapping::{contains, union};
 use ring::Ring;
 
 /// What follower, listeners and watchers share.
@@ -71,15 +71,28 @@ impl Feed {
         })
     }
 
-    /// The query files are others now. What is stored was made by the old ones: if they say other things of tables, the account
-    /// begins anew. To be called when the new ones serve.
-    pub(crate) fn declare(&self, declared: &Mapping) {
-        let mapping = union(declared, &self.config.tables);
-        if **self.mapping.borrow() != mapping {
-            // At once, and not when the follower comes to it.
-            self.ring.lose("the tables of the feed are others now");
-            self.mapping.send_replace(Arc::new(mapping));
+    /// The query files are others now, and requests that began with the old ones may still be answered by these: if the new ones say
+    /// more of tables, the account begins anew, by both. To be called when the new ones serve.
+    pub(crate) fn tell_also(&self, declared: &Mapping) {
+        let told = self.mapping.borrow().clone();
+        if !contains(&told, declared) {
+            self.tell(union(&told, declared));
         }
+    }
+
+    /// The old ones are of the past. What they made may be stored: if more was told for them, the account begins anew without it.
+    pub(crate) fn tell_only(&self, declared: &Mapping) {
+        let mapping = union(declared, &self.config.tables);
+        let told = self.mapping.borrow().clone();
+        if !contains(&mapping, &told) {
+            self.tell(mapping);
+        }
+    }
+
+    fn tell(&self, mapping: Mapping) {
+        // At once, and not when the follower comes to it.
+        self.ring.lose("the tables of the feed are others now");
+        self.mapping.send_replace(Arc::new(mapping));
     }
 
     /// Ends all who listen.

@@ -5,7 +5,7 @@
 //! the rest of the configuration, which is read at the start. Read next: `live.rs`; `database/lane.rs` for what becomes of
 //! prepared statements.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future;
@@ -29,12 +29,16 @@ use crate::serve::Shared;
 const REPLAY_PATIENCE: Duration = Duration::from_secs(3);
 const REPLAY_PAUSE: Duration = Duration::from_millis(500);
 
+/// Between two looks for requests that began with files that were replaced.
+const END_PAUSE: Duration = Duration::from_millis(200);
+
 /// What a reload did.
 struct Reloaded {
     generation: u64,
     changes: Vec<String>,
     /// The servers that could not be asked, and why.
     not_asked: Vec<String>,
+    replaced: Weak<Live>,
 }
 
 /// Why nothing changed.
@@ -51,14 +55,11 @@ enum Refused {
 /// Reads again at each signal, one after the other; signals that come meanwhile are one more. Never returns; ends with whoever
 /// polls it.
 pub(crate) async fn run(config: Config, shared: Arc<Shared>, mut hangup: Signal) {
-    let read_plans = |live: &Live| {
-        let mut reading = JoinSet::new();
-        let (config, targets) = (config.clone(), shared.targets.clone());
-        reading.spawn(check::warn_of_plans(config, live.catalogue.clone(), targets));
-        reading
-    };
-    // Dropped with the plans of a catalogue that serves no more.
-    let mut _reading = read_plans(&shared.live.load());
+    let read_plans = || check::warn_of_plans(config.clone(), catalogue(&shared), shared.targets.clone());
+    // Ends with the set that serves.
+    let mut reading = JoinSet::new();
+    reading.spawn(read_plans());
+    let (mut settling, mut replaced) = (JoinSet::new(), Vec::new());
     while hangup.recv().await.is_some() {
         if config.queries.is_none() {
             warn!(
@@ -67,21 +68,27 @@ pub(crate) async fn run(config: Config, shared: Arc<Shared>, mut hangup: Signal)
             );
             continue;
         }
+        // It would take back what the next set has the feed tell.
+        settling.shutdown().await;
         match reload(&config, &shared).await {
-            Ok(Reloaded { generation, changes, not_asked }) => {
+            Ok(Reloaded { generation, changes, not_asked, replaced: last }) => {
                 info!(generation, ?changes, "query files reloaded");
                 for server in not_asked {
                     warn!(
                         "was not asked whether it takes the statements, and will be when it is there: {server}"
                     );
                 }
-                _reading = read_plans(&shared.live.load());
+                replaced.push(last);
+                reading.shutdown().await;
+                reading.spawn(read_plans());
             }
             Err(refused) => {
                 shared.metrics.reloads.refuse();
                 error!("the new set of query files was refused, the old one goes on serving:\n{refused}");
             }
         }
+        replaced.retain(|live: &Weak<Live>| live.strong_count() > 0);
+        settling.spawn(settle(shared.clone(), replaced.clone()));
     }
     future::pending().await
 }
@@ -97,14 +104,28 @@ async fn reload(config: &Config, shared: &Shared) -> Result<Reloaded, Refused> {
     let live = Arc::new(old.next(catalogue, &shared.metrics));
     shared.live.store(live.clone());
     if let Some(feed) = &shared.feed {
-        feed.declare(&live.catalogue.mapping());
+        feed.tell_also(&live.catalogue.mapping());
     }
     for session in shared.ready().flat_map(|database| database.sessions()) {
         session.forget_gone();
     }
     // What is counted is what serves: who waits for the generation meets it.
     shared.metrics.reloads.accept();
-    Ok(Reloaded { generation: live.generation, changes, not_asked })
+    let replaced = Arc::downgrade(&old);
+    Ok(Reloaded { generation: live.generation, changes, not_asked, replaced })
+}
+
+fn catalogue(shared: &Shared) -> Arc<Catalogue> {
+    shared.live.load().catalogue.clone()
+}
+
+/// When the last request has its answer that began with a set that was replaced, the feed need not tell of its tables any more.
+async fn settle(shared: Arc<Shared>, replaced: Vec<Weak<Live>>) {
+    let Some(feed) = &shared.feed else { return };
+    while replaced.iter().any(|live| live.strong_count() > 0) {
+        sleep(END_PAUSE).await;
+    }
+    feed.tell_only(&catalogue(&shared).mapping());
 }
 
 /// Whether every server takes every statement. Gives those that could not be asked; at least one was.

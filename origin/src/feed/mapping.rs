@@ -22,6 +22,14 @@ pub(crate) fn union(one: &Mapping, other: &Mapping) -> Mapping {
     all
 }
 
+/// Whether one says all that the other does.
+pub(crate) fn contains(one: &Mapping, other: &Mapping) -> bool {
+    other.iter().all(|(name, templates)| {
+        let own = one.get(name.strip_prefix("public.").unwrap_or(name));
+        own.is_some_and(|own| templates.iter().all(|template| own.contains(template)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +44,10 @@ mod tests {
         let both = union(&both, &mapping("teams", "team:{id}"));
         assert_eq!(both.len(), 1);
         assert_eq!(both["teams"].len(), 2);
+        for one in [mapping("public.teams", "team:{id}"), mapping("teams", "team:{public_id}")] {
+            assert!(contains(&both, &one) && !contains(&one, &both));
+        }
+        assert!(contains(&both, &both) && !contains(&both, &mapping("users", "user:{id}")));
         assert_eq!(qualified("teams"), ("public", "teams"));
         assert_eq!(qualified("audit.log"), ("audit", "log"));
     }

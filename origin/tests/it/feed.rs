@@ -642,6 +642,33 @@ fn other_tables_after_a_reload_are_another_account() {
     assert_eq!(listener.expect("begin")["resumed"], false);
     database.sql("INSERT INTO teams VALUES (3, 'green')");
     listener.expect_tags(&["team:3", "team:green"]);
+
+    // Who began with the file of before may still answer by it: both are told until it has.
+    let mut session = crate::support::Session::new(&database.primary);
+    session.run("BEGIN; LOCK TABLE teams IN ACCESS EXCLUSIVE MODE");
+    let mut slow = Client::connect(serving.address).unwrap();
+    slow.send(&head("GET", "/teams/1", "localhost", &[], b"")).unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND wait_event_type = 'Lock' AND query LIKE 'SELECT id, json%'";
+    database.until(&database.primary, waiting, |row| row[0] == "1");
+    folder.write(
+        "queries/one.sql",
+        "-- route: GET /one\n-- rows: one\nSELECT json_build_object('one', 1) AS body\n",
+    );
+    serving.process.signal("HUP").unwrap();
+    serving.until("/one", |response| response.status == 200);
+    session.run("INSERT INTO teams VALUES (4, 'brown'); COMMIT");
+    listener.expect_tags(&["team:4", "team:brown"]);
+    assert_eq!(slow.response("GET").unwrap().status, 200);
+    listener.expect("lost");
+    listener.expect("begin");
+    database.sql("INSERT INTO teams VALUES (5, 'black')");
+    folder.write("queries/one.sql", &file("-- table teams: team:{id}\n"));
+    serving.process.signal("HUP").unwrap();
+    listener.expect("lost");
+    listener.expect("begin");
+    database.sql("INSERT INTO teams VALUES (6, 'grey')");
+    listener.expect_tags(&["team:6"]);
 }
 
 /// Members join while their team gets one name after the other. What is told of a member is the name that the team had when it
