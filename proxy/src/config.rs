@@ -104,7 +104,7 @@ pub struct Limits {
 }
 
 /// The change feed of the origin workers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Feed {
     /// Never empty; no two alike. Any of them tells the same.
     pub servers: Vec<Server>,
@@ -115,6 +115,8 @@ pub struct Feed {
     /// How long after it was told a commit may be invisible to an upstream that does not say what its answers were made from.
     pub settle: Duration,
     pub session: SessionRules,
+    /// Which share of the answers from store is looked at again, beside their way.
+    pub audit: f32,
 }
 
 /// What the client of a write is given, so that it sees what it wrote.

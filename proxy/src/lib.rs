@@ -31,6 +31,7 @@ pub mod invalidations;
 pub mod feed;
 pub mod session;
 pub mod read_your_writes;
+pub mod audit;
 pub mod subscriptions;
 pub mod live_updates;
 pub mod upstream;

@@ -16,6 +16,7 @@ use plugin_host::Engine;
 use tokio::sync::Notify;
 
 use crate::{
+    audit::Audit,
     clock::Clock,
     coalesce::{Fills, Unshareable},
     config::{Config, Route},
@@ -42,6 +43,7 @@ pub struct Proxy {
     pub invalidations: Arc<Invalidations>,
     /// What the change feed has told, if there is one.
     pub feed: Arc<Account>,
+    pub audit: Audit,
     /// Told with every line of it.
     pub heard: Notify,
     /// For sessions, where the configuration has none.
@@ -90,6 +92,7 @@ impl Proxy {
             clock,
             memory: Arc::new(Memory::new(config.cache.memory_bytes)),
             feed: Arc::new(Account::new(Arc::clone(&invalidations))),
+            audit: Audit::default(),
             heard: Notify::new(),
             session_key: session::Key::random(),
             invalidations,

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 
 use crate::{
     accept::Link,
+    audit,
     body::Body,
     clock::Stopwatch,
     coalesce::{self, Turn},
@@ -192,6 +193,8 @@ fn looked_up(worker: &Rc<Worker>, request: &Request, plan: Plan) -> Step {
         Found::Reusable(reusable) => {
             if reusable.wants_refresh {
                 store::refresh_in_background(worker, request, plan, Arc::clone(&reusable.stored));
+            } else if audit::is_sampled(worker, request, &plan, &reusable) {
+                audit::begin(worker, request, plan, Arc::clone(&reusable.stored));
             } else {
                 worker.give_back(plan.key);
             }

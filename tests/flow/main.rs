@@ -36,6 +36,7 @@ mod stalled;
 mod drain;
 mod live_updates;
 mod sessions;
+mod audit;
 
 mod raw;
 

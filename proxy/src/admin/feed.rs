@@ -27,6 +27,11 @@ pub(super) struct FeedStatus {
     limbo: usize,
     events: u64,
     tags: u64,
+    /// Of answers from store that were looked at again: what came of it. `mismatches` is to be 0.
+    audit: BTreeMap<&'static str, u64>,
+    /// Who hears of changes by live updates, and how many were cut off for being slow.
+    subscribers: usize,
+    subscribers_cut_off: u64,
     /// Responses that were not stored, by what they lacked.
     refused: BTreeMap<&'static str, u64>,
 }
@@ -40,14 +45,22 @@ pub(super) fn gauges(proxy: &Proxy) -> Option<FeedGauges> {
         silence_ms: report.heard.map(|heard| now.as_ms().saturating_sub(heard.as_ms())),
         events: counts.events.load(Ordering::Relaxed),
         tags: counts.tags.load(Ordering::Relaxed),
+        audit: audit(proxy),
+        subscribers: proxy.subscriptions.numbers(),
         refused: Unseen::ALL.into_iter().map(|why| (why.as_str(), counts.refused(why))).collect(),
         report,
     })
 }
 
+fn audit(proxy: &Proxy) -> [(&'static str, u64); 3] {
+    let audit = &proxy.audit;
+    let counts = [("same", &audit.same), ("mismatch", &audit.mismatches), ("undecided", &audit.undecided)];
+    counts.map(|(result, count)| (result, count.load(Ordering::Relaxed)))
+}
+
 pub(super) fn status(proxy: &Proxy) -> Option<FeedStatus> {
     let on_loss = proxy.live().config.feed.as_ref()?.on_loss.as_str();
-    let FeedGauges { loss, silence_ms, report, events, tags, refused } = gauges(proxy)?;
+    let FeedGauges { loss, silence_ms, report, events, tags, audit, subscribers, refused } = gauges(proxy)?;
     Some(FeedStatus {
         state: match loss {
             None => "heard",
@@ -63,6 +76,9 @@ pub(super) fn status(proxy: &Proxy) -> Option<FeedStatus> {
         limbo: report.limbo,
         events,
         tags,
+        audit: audit.into_iter().collect(),
+        subscribers: subscribers.subscribers,
+        subscribers_cut_off: subscribers.cut_off,
         refused: refused.into_iter().collect(),
     })
 }

@@ -154,12 +154,13 @@ impl Limits {
 
 impl Feed {
     fn facts(&self) -> Facts {
-        let Self { servers, token: _, max_silence, on_loss, settle, session } = self;
+        let Self { servers, token: _, max_silence, on_loss, settle, session, audit } = self;
         vec![
             ("servers", listed(servers)),
             ("max_silence", duration_text(*max_silence)),
             ("on_loss", on_loss.as_str().to_owned()),
             ("settle", duration_text(*settle)),
+            ("audit", audit.to_string()),
             ("session_max_age", duration_text(session.max_age)),
             ("session_max_wait", duration_text(session.max_wait)),
         ]

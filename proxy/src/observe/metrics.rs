@@ -13,7 +13,10 @@ use std::{
 use plugin_host::FaultKind;
 
 use super::Outcome;
-use crate::feed::{Loss, Report};
+use crate::{
+    feed::{Loss, Report},
+    subscriptions::Numbers,
+};
 
 /// Upper bounds in microseconds: from a hit that takes a few to an upstream that takes seconds.
 const BOUNDS_US: [u64; 16] = [
@@ -189,6 +192,9 @@ pub struct FeedGauges {
     pub report: Report,
     pub events: u64,
     pub tags: u64,
+    /// Of answers that were looked at again, by what came of it.
+    pub audit: [(&'static str, u64); 3],
+    pub subscribers: Numbers,
     /// By what they lacked.
     pub refused: Vec<(&'static str, u64)>,
 }
@@ -344,6 +350,24 @@ impl Text {
             self.family(name, "counter", help);
             self.sample(name, &[], count as f64);
         }
+        let name = "larder_audit_total";
+        self.family(name, "counter", "Answers from store that were asked for again, by what came of it.");
+        for (result, count) in &feed.audit {
+            self.sample(name, &[("result", result)], *count as f64);
+        }
+        let name = "larder_audit_mismatch_total";
+        self.family(
+            name,
+            "counter",
+            "Answers from store that were not what the upstream gave; none is expected.",
+        );
+        let mismatches =
+            feed.audit.iter().filter(|(result, _)| *result == "mismatch").map(|(_, count)| count);
+        self.sample(name, &[], mismatches.sum::<u64>() as f64);
+        self.gauge("larder_live_subscribers", "Who hears of changes.", feed.subscribers.subscribers as f64);
+        let name = "larder_live_cut_off_total";
+        self.family(name, "counter", "Subscribers that were too slow.");
+        self.sample(name, &[], feed.subscribers.cut_off as f64);
         let name = "larder_refused_fills_total";
         self.family(name, "counter", "Responses that were not stored, by what they lack of the change feed.");
         for (reason, count) in &feed.refused {

@@ -15,6 +15,9 @@ const SESSION_MAX_AGE: Duration = Duration::from_secs(60);
 /// Ten times what a commit takes to be told; less than a person notices.
 const SESSION_MAX_WAIT: Duration = Duration::from_millis(50);
 
+/// One in a thousand, and no more than one each second.
+const AUDIT: f32 = 0.001;
+
 pub(super) fn feed(value: &Value<'_>, file: &Path) -> Option<Feed> {
     const SERVERS_EXAMPLE: &str = r#"servers = ["http://127.0.0.1:8081"]"#;
     let mut section = value.section()?;
@@ -24,6 +27,7 @@ pub(super) fn feed(value: &Value<'_>, file: &Path) -> Option<Feed> {
         max_silence: MAX_SILENCE,
         on_loss: OnLoss::Stale,
         settle: SETTLE,
+        audit: AUDIT,
         session: SessionRules { key: None, max_age: SESSION_MAX_AGE, max_wait: SESSION_MAX_WAIT },
     };
     if let Some(value) = section.require("servers", SERVERS_EXAMPLE) {
@@ -49,6 +53,9 @@ pub(super) fn feed(value: &Value<'_>, file: &Path) -> Option<Feed> {
         [("stale", OnLoss::Stale), ("pass", OnLoss::Pass), ("ttl", OnLoss::Ttl)];
     if let Some(on_loss) = section.get("on_loss").and_then(|value| value.word(&WORDS)) {
         feed.on_loss = on_loss;
+    }
+    if let Some(share) = section.get("audit").and_then(|value| value.factor(1.0)) {
+        feed.audit = share;
     }
     section.finish();
     Some(feed)
