@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use rig::{
@@ -21,6 +22,9 @@ use crate::{Error, stop};
 
 /// The configuration that ships for the endpoints that ship. The demo has ports of its own, and policies.
 const SHIPPED: &str = include_str!("../../../origin/larder.toml");
+
+/// For the change feed to be heard.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ports {
@@ -121,6 +125,13 @@ impl fmt::Display for LarderToml<'_> {
             assert_eq!(text.matches(shipped).count(), 1, "origin/larder.toml has once: {shipped}");
             text = text.replacen(shipped, &here, 1);
         }
+        // First of the routes: one of those that ship takes everything.
+        let feed = format!(
+            "[feed]\n# What changes in Postgres ends what is stored: docs/consistency.md.\nservers = [\"http://127.0.0.1:{origin}\"]\n\n\
+             [[route]]\n# Who wants to hear of changes: docs/live.md.\nname = \"live\"\nmatch = {{ path = \"/live\" }}\n\
+             live = true\n\n[[route]]\n"
+        );
+        text = text.replacen("[[route]]\n", &feed, 1);
         f.write_str(&text)
     }
 }
@@ -146,6 +157,14 @@ impl System {
         let step = Step::begin("schema", "running migrations");
         let migrated = output(origin().arg("migrate"))?;
         step.done(last_line(&migrated.stdout).unwrap_or("done"));
+        let step = Step::begin("feed", "making what the change feed needs");
+        let folder = cluster.dir().join("demo");
+        fs::create_dir_all(folder.join("policies"))?;
+        let origin_toml = folder.join("origin.toml");
+        // A section without keys is a feed with all its defaults.
+        fs::write(&origin_toml, "[feed]\n")?;
+        let prepared = output(origin().args(["feed", "setup", "--apply", "-c"]).arg(&origin_toml))?;
+        step.done(last_line(&prepared.stdout).unwrap_or("done"));
         let step = Step::begin("data", "generating data");
         let status = origin().args(["seed", "--resources", &resources.to_string()]).status()?;
         if !status.success() {
@@ -154,8 +173,6 @@ impl System {
         cluster.wait_for_replica()?;
         step.done(&format!("{resources} resources with their users, teams, versions and runs"));
 
-        let folder = cluster.dir().join("demo");
-        fs::create_dir_all(folder.join("policies"))?;
         let policies = folder.join("policies");
         for component in ["tenant-key.wasm", "spin-forever.wasm"] {
             fs::copy(components.join(component), policies.join(component))?;
@@ -167,18 +184,36 @@ impl System {
 
         let step = Step::begin("origin", "starting the origin worker");
         let listen = format!("127.0.0.1:{}", ports.origin);
-        start("larder-origin", origin().args(["serve", "--listen", &listen]))?;
+        start("larder-origin", origin().args(["serve", "--listen", &listen, "-c"]).arg(&origin_toml))?;
         step.done(&format!("http://{listen}"));
         let step = Step::begin("proxy", "starting the proxy");
         start("larder", Command::new(&programs.larder).args(["serve", "-c"]).arg(&larder_toml))?;
         step.done(&format!("http://127.0.0.1:{}, admin http://127.0.0.1:{}", ports.proxy, ports.admin));
-        Ok(System {
+        let system = System {
             cluster,
             ports,
             larder: programs.larder.clone(),
             worker: programs.origin.clone(),
             folder,
-        })
+        };
+        system.wait_for_feed()?;
+        Ok(system)
+    }
+
+    /// Nothing is kept before the proxy hears what changes.
+    #[expect(clippy::disallowed_methods, reason = "a bound on how long is waited")]
+    fn wait_for_feed(&self) -> Result<(), Error> {
+        let began = Instant::now();
+        loop {
+            let status: serde_json::Value = serde_json::from_slice(&self.admin("/api/status")?.body)?;
+            if status["feed"]["state"] == "heard" {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(format!("the proxy hears no change feed: {}", status["feed"]).into());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn larder_toml(&self) -> PathBuf {
@@ -241,6 +276,8 @@ Try, in another terminal:
   curl -i 'http://127.0.0.1:{proxy}/resources?limit=3'                  a page; follow it with ?cursor=
   curl -i http://127.0.0.1:{proxy}/users/usr-1/teams                    a user with teams and member counts
   {larder} purge --admin http://127.0.0.1:{admin} --tag resource:res-1
+  curl -N 'http://127.0.0.1:{proxy}/live?tags=resource:res-1'             changes as they are made: change a score, with psql or by
+  curl -X PATCH -H 'content-type: application/json' -d '{{\"score\": 7}}' http://127.0.0.1:{proxy}/resources/res-1
   {larder} status --admin http://127.0.0.1:{admin}
   {larder} policy deploy --admin http://127.0.0.1:{admin} --route teams FILE.wasm   a policy of your own: docs/policies.md
   curl http://127.0.0.1:{admin}/metrics                                 what operators count

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rig::http::{Client, Response, head};
+use rig::{
+    http::{Client, Response, head},
+    postgres,
+};
 
 use super::{
     document,
@@ -32,6 +35,10 @@ pub(crate) fn walk(system: &System, with_document: bool) -> Result<bool, Error> 
         ("another tenant and another language have their own stored response", tenants_and_languages),
         ("one tenant's responses have the shorter TTL of its policy", short_ttl),
         ("a purge by tag makes the next request a miss", purge_by_tag),
+        (
+            "a row that anybody changes in Postgres ends the stored response, and subscribers hear of it",
+            row_changed,
+        ),
         ("a TTL lowered in larder.toml makes the stored response stale at once", lowered_ttl),
         ("a broken larder.toml is refused with line and column, and the old one serves", broken_config),
         ("a component that loops for ever is cut off, and the route still answers", looping_component),
@@ -126,6 +133,45 @@ fn purge_by_tag(system: &System) -> Seen {
         seen.push('\n');
     }
     Ok(seen)
+}
+
+/// Behind the back of proxy and worker.
+#[expect(clippy::disallowed_methods, reason = "a person is told how long it took")]
+fn row_changed(system: &System) -> Seen {
+    const CHANGE: &str = "UPDATE resources SET score = score + 1 WHERE public_id = 'res-1'";
+    let before = system.get(RESOURCE, &[])?;
+    expect_status(&before, "hit; ttl=")?;
+    let mut subscriber = Client::connect(([127, 0, 0, 1], system.ports.proxy).into())?;
+    subscriber.send(&head("GET", "/live?tags=resource:res-1", "demo.example", &[], b""))?;
+    subscriber.head()?;
+    subscriber.chunk()?;
+    postgres::query(&system.cluster.primary_url(), CHANGE)?;
+    let began = Instant::now();
+    let after = loop {
+        let answer = system.get(RESOURCE, &[])?;
+        if !status(&answer).contains("; hit") {
+            break answer;
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(format!("it is still served: {}", status(&answer)).into());
+        }
+    };
+    let took_ms = began.elapsed().as_secs_f64() * 1e3;
+    let score = |answer: &Response| -> Result<i64, Error> {
+        let body: serde_json::Value = serde_json::from_slice(&answer.body)?;
+        body["score"].as_i64().ok_or_else(|| "a resource has no score".into())
+    };
+    if score(&after)? != score(&before)? + 1 {
+        return Err(format!("the score was {}, and is {}", score(&before)?, score(&after)?).into());
+    }
+    let event = String::from_utf8_lossy(&subscriber.chunk()?.unwrap_or_default()).trim().replace('\n', ", ");
+    if !event.starts_with("event: change") {
+        return Err(format!("a subscriber was told: {event}").into());
+    }
+    Ok(format!(
+        "{CHANGE}\n{}, {took_ms:.1} ms after the commit\nGET /live?tags=resource:res-1: {event}",
+        show("GET", RESOURCE, &after, &[])
+    ))
 }
 
 fn lowered_ttl(system: &System) -> Seen {
