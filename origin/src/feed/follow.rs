@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::Client;
 use tracing::{debug, info, warn};
 
@@ -34,6 +34,10 @@ use crate::error::chain;
 
 /// Between two heartbeats: listeners are promised one each 250 ms.
 const BEAT: Duration = Duration::from_millis(200);
+/// After a commit was told it is looked whether it is shown, and again after so long until it is.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+/// Beyond these the next heartbeats will do.
+const MAX_UNSHOWN: usize = 16_384;
 /// While nobody listens: only what a look-up is proven with.
 const IDLE_LOOK: Duration = Duration::from_secs(10);
 /// Of what was in the WAL so long ago all has to be told, or no heartbeat is given.
@@ -190,6 +194,8 @@ struct Session<'f> {
     recent: Recent,
     /// A transaction of about now.
     near: u64,
+    /// Were told, and the primary was not yet seen to show them.
+    unshown: Vec<u64>,
     transaction: Option<Transaction>,
     /// The oldest position that the WAL was seen to have and that is not told yet.
     behind: Option<(Position, Stopwatch)>,
@@ -274,6 +280,7 @@ impl<'f> Session<'f> {
             relations,
             recent,
             near: xid,
+            unshown: Vec::new(),
             transaction: None,
             behind: None,
             heard: Stopwatch::start(),
@@ -289,6 +296,7 @@ impl<'f> Session<'f> {
     async fn follow(&mut self, mapping: &mut watch::Receiver<Arc<Mapping>>) -> Result<Infallible, Failure> {
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut soon = Box::pin(sleep(Duration::ZERO));
         let mut looking: Option<Looking> = None;
         let mut looked = Stopwatch::start();
         let mut checks_in = 0_u32;
@@ -323,6 +331,12 @@ impl<'f> Session<'f> {
                         checks_in = if checks { TICKS_PER_CHECK } else { checks_in - 1 };
                         looking = Some(self.look(checks));
                     }
+                }
+                // Who hears of a change by live updates does so when it is shown.
+                () = &mut soon, if !self.unshown.is_empty() && looking.is_none() && self.feed.listeners() > 0 => {
+                    soon.as_mut().reset(Instant::now() + BETWEEN_LOOKS);
+                    looked = Stopwatch::start();
+                    looking = Some(self.look(false));
                 }
                 () = &mut other_role => return Err(Failure::NotPrimary { server: self.target.name.clone() }),
                 changed = mapping.changed() => match changed {
@@ -423,6 +437,9 @@ impl<'f> Session<'f> {
         counts.tags.fetch_add(u64::try_from(tags.len()).unwrap_or(0), Ordering::Relaxed);
         counts.delay_us.store(clock::since(committed_at), Ordering::Relaxed);
         self.feed.ring.tell(xid, end, &tags);
+        if self.unshown.len() < MAX_UNSHOWN {
+            self.unshown.push(xid);
+        }
         self.reach(end);
     }
 
@@ -526,6 +543,7 @@ impl<'f> Session<'f> {
                 if self.behind.is_none() && look.flushed > self.feed.ring.told() {
                     self.behind = Some((look.flushed, Stopwatch::start()));
                 }
+                self.unshown.retain(|xid| !look.snapshot.has_ended(*xid));
                 self.beat(Some(&look.text));
                 self.recent.look(look);
                 Ok(())
