@@ -140,6 +140,7 @@ pub(crate) async fn run(feed: Arc<Feed>, targets: Vec<Arc<Target>>, limit: Durat
             Err(failure) => failure,
         };
         feed.counts.is_current.store(false, Ordering::Relaxed);
+        feed.ring.fall_behind();
         if kept.is_none() || failure.breaks_account() {
             kept = None;
             feed.ring.lose(&chain(&failure));
@@ -197,6 +198,8 @@ struct Session<'f> {
     /// Were told, and the primary was not yet seen to show them.
     unshown: Vec<u64>,
     transaction: Option<Transaction>,
+    /// Where the WAL was at the beginning of the connection, until all of that is told.
+    begins_at: Option<Position>,
     /// The oldest position that the WAL was seen to have and that is not told yet.
     behind: Option<(Position, Stopwatch)>,
     heard: Stopwatch,
@@ -252,6 +255,7 @@ impl<'f> Session<'f> {
             relations: Relations::default(),
             recent: Recent::new(xid),
         });
+        let begins_at = Some(look.flushed).filter(|flushed| *flushed > position);
         recent.look(look);
         if !is_continued {
             feed.counts.accounts.fetch_add(1, Ordering::Relaxed);
@@ -282,6 +286,7 @@ impl<'f> Session<'f> {
             near: xid,
             unshown: Vec::new(),
             transaction: None,
+            begins_at,
             behind: None,
             heard: Stopwatch::start(),
             confirmed: (position, position, Stopwatch::start()),
@@ -475,6 +480,9 @@ impl<'f> Session<'f> {
 
     fn reach(&mut self, position: Position) {
         self.feed.ring.reach(position);
+        if self.begins_at.is_some_and(|begins_at| begins_at <= self.feed.ring.told()) {
+            self.begins_at = None;
+        }
         if self.behind.is_some_and(|(behind, _)| behind <= self.feed.ring.told()) {
             self.behind = None;
         }
@@ -483,10 +491,12 @@ impl<'f> Session<'f> {
     /// A sign of life, if all that was in the WAL a moment ago is told.
     fn beat(&self, snapshot: Option<&str>) {
         let is_behind = self.behind.is_some_and(|(_, since)| since.elapsed() > MAX_BEHIND);
-        let is_current = !is_behind && self.heard.elapsed() <= MAX_BEHIND;
+        let is_current = self.begins_at.is_none() && !is_behind && self.heard.elapsed() <= MAX_BEHIND;
         self.feed.counts.is_current.store(is_current, Ordering::Relaxed);
         if is_current {
             self.feed.ring.beat(snapshot);
+        } else {
+            self.feed.ring.fall_behind();
         }
     }
 

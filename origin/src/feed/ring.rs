@@ -54,6 +54,8 @@ struct State {
     snapshot: Option<Arc<str>>,
     /// Counts heartbeats.
     beat: u64,
+    /// Whether heartbeats are given.
+    is_current: bool,
     is_stopping: bool,
 }
 
@@ -108,6 +110,7 @@ impl Ring {
             (state.floor, state.told) = (account.position, account.position);
             state.newest_xid = 0;
             state.snapshot = None;
+            state.is_current = false;
             state.account = Some(account);
         });
     }
@@ -117,6 +120,7 @@ impl Ring {
         self.change(|state| {
             state.forget();
             state.account = None;
+            state.is_current = false;
             why.clone_into(&mut state.why);
         });
     }
@@ -148,11 +152,18 @@ impl Ring {
     /// A sign of life, with what the primary has been seen to show if that is news.
     pub(super) fn beat(&self, snapshot: Option<&str>) {
         self.change(|state| {
+            state.is_current = true;
             state.beat += 1;
             if let Some(snapshot) = snapshot {
                 state.snapshot = Some(snapshot.into());
             }
         });
+    }
+
+    /// There may be more in the WAL than is told: until the next heartbeat nobody is told that an account begins, or goes on, which
+    /// they would take for a sign of life.
+    pub(super) fn fall_behind(&self) {
+        self.lock().is_current = false;
     }
 
     pub(super) fn told(&self) -> Position {
@@ -239,7 +250,7 @@ impl Listener {
             self.place = None;
             push(&mut lines, &json!({ "lost": { "why": state.why } }));
         }
-        if let (None, Some(account)) = (self.place, &state.account) {
+        if let (None, Some(account), true) = (self.place, &state.account, state.is_current) {
             match self.begin(&state, account, may_wait) {
                 Some(begin) => push(&mut lines, &begin),
                 None => return Next::Waits,

@@ -723,3 +723,41 @@ fn a_parent_is_told_as_it_was_at_the_commit_or_not_at_all() {
     database.sql("INSERT INTO members VALUES (1000, 1)");
     listener.expect_tags(&["team:1", "admins:false", &format!("team:name-{EACH}:members")]);
 }
+
+#[test]
+fn what_ships_can_be_set_up_and_told() {
+    let database = database();
+    database.sql("DROP TABLE members, teams");
+    let run = |arguments: &[&str]| database.run(arguments);
+    run(&["migrate"]).expect_code(0);
+    run(&["seed", "--resources", "10"]).expect_code(0);
+    let folder = Folder::new();
+    let config = folder.config("workers = 1\n[feed]", &[]);
+    let config = config.to_str().unwrap();
+    let said = run(&["feed", "setup", "-c", config, "--apply"]);
+    said.expect_code(0);
+    assert!(!said.out.contains("advice"), "{}", said.out);
+    // The columns of its tags are those of a key that there is.
+    let members = "SELECT relreplident FROM pg_class WHERE relname = 'members'";
+    assert_eq!(database.value(members), "i", "{}", said.out);
+
+    let mut serving =
+        Serving::start(&mut database.command(&["serve", "--listen", "127.0.0.1:0", "-c", config]));
+    let mut listener = Listener::new(&serving, "");
+    listener.expect("begin");
+    listener.at();
+    let answer = serving.get("/teams/team-1/admins");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let tags: BTreeSet<String> =
+        answer.field("cache-tag").unwrap().split(',').map(|tag| tag.trim().to_owned()).collect();
+    // Of the answer by what was asked, of the row by its foreign key.
+    let members = "team:team-1:members";
+    assert!(tags.contains(members), "{tags:?}");
+    database.sql(
+        "UPDATE members SET is_admin = NOT is_admin WHERE id = (SELECT min(id) FROM members WHERE team_id = \
+         (SELECT id FROM teams WHERE public_id = 'team-1'))",
+    );
+    let told = listener.tags();
+    assert!(told.contains(members), "{members} of {tags:?} is not in {told:?}");
+    assert!(!told.contains("table:members"), "{told:?}");
+}

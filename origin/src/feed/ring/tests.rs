@@ -14,6 +14,12 @@ fn ring() -> Arc<Ring> {
     Arc::new(Ring::new(4, 1_000_000))
 }
 
+/// With its first heartbeat.
+fn begin(ring: &Ring, account: Account) {
+    ring.begin(account);
+    ring.beat(None);
+}
+
 fn tell(ring: &Ring, end: u64) {
     ring.tell(100 + end, Position(end), &[format!("at:{end}")]);
 }
@@ -37,15 +43,15 @@ fn a_listener_waits_for_an_account_and_is_told_what_comes_after() {
     let ring = ring();
     let mut listener = Listener::new(&ring, None);
     assert_eq!(listener.next(false), Next::Nothing);
-    ring.begin(account(10));
+    begin(&ring, account(10));
     tell(&ring, 11);
-    let begin = lines(&mut listener);
+    let begun = lines(&mut listener);
     // It has none of what was told before: it begins behind that.
-    assert_eq!(begin.len(), 1);
-    assert_eq!(begin[0]["begin"]["position"], "0/B");
-    assert_eq!(begin[0]["begin"]["resumed"], false);
+    assert_eq!(begun.len(), 1);
+    assert_eq!(begun[0]["begin"]["position"], "0/B");
+    assert_eq!(begun[0]["begin"]["resumed"], false);
     // Above all transactions before.
-    assert_eq!(begin[0]["begin"]["xid"], "112");
+    assert_eq!(begun[0]["begin"]["xid"], "112");
     tell(&ring, 12);
     assert_eq!(ends(&lines(&mut listener)), ["0/C"]);
 }
@@ -53,7 +59,7 @@ fn a_listener_waits_for_an_account_and_is_told_what_comes_after() {
 #[test]
 fn who_comes_back_is_told_what_it_missed_as_long_as_it_is_there() {
     let ring = ring();
-    ring.begin(account(10));
+    begin(&ring, account(10));
     (11..=14).for_each(|end| tell(&ring, end));
     for (position, resumed, missed) in [
         (10, true, &["0/B", "0/C", "0/D", "0/E"][..]),
@@ -77,7 +83,7 @@ fn who_comes_back_is_told_what_it_missed_as_long_as_it_is_there() {
 #[test]
 fn nobody_goes_on_in_another_account() {
     let ring = ring();
-    ring.begin(Account { timeline: 2, ..account(10) });
+    begin(&ring, Account { timeline: 2, ..account(10) });
     for from in [from(10), Some(From { system: "other".to_owned(), timeline: 2, position: Position(10) })] {
         assert_eq!(lines(&mut Listener::new(&ring, from))[0]["begin"]["resumed"], false);
     }
@@ -86,7 +92,7 @@ fn nobody_goes_on_in_another_account() {
 #[test]
 fn who_knows_more_than_was_told_waits_for_it() {
     let ring = ring();
-    ring.begin(account(10));
+    begin(&ring, account(10));
     let mut listener = Listener::new(&ring, from(12));
     assert_eq!(listener.next(true), Next::Waits);
     tell(&ring, 11);
@@ -104,23 +110,23 @@ fn who_knows_more_than_was_told_waits_for_it() {
 #[test]
 fn a_lost_account_is_said_once_and_its_events_no_more() {
     let ring = ring();
-    ring.begin(account(10));
+    begin(&ring, account(10));
     let mut listener = Listener::new(&ring, None);
     lines(&mut listener);
     tell(&ring, 11);
     ring.lose("cut");
     let lost = lines(&mut listener);
     assert_eq!(lost, [serde_json::json!({ "lost": { "why": "cut" } })]);
-    ring.begin(account(20));
+    begin(&ring, account(20));
     ring.lose("again");
-    ring.begin(account(30));
+    begin(&ring, account(30));
     // The one between was never begun for it.
-    let begin = lines(&mut listener);
-    assert_eq!(begin.len(), 1);
-    assert_eq!(begin[0]["begin"]["position"], "0/1E");
+    let begun = lines(&mut listener);
+    assert_eq!(begun.len(), 1);
+    assert_eq!(begun[0]["begin"]["position"], "0/1E");
     // Two changes at once.
     ring.lose("third");
-    ring.begin(account(40));
+    begin(&ring, account(40));
     let both = lines(&mut listener);
     assert_eq!(both[0]["lost"]["why"], "third");
     assert_eq!(both[1]["begin"]["position"], "0/28");
@@ -129,7 +135,7 @@ fn a_lost_account_is_said_once_and_its_events_no_more() {
 #[test]
 fn who_does_not_read_is_ended() {
     let ring = ring();
-    ring.begin(account(10));
+    begin(&ring, account(10));
     let mut listener = Listener::new(&ring, None);
     lines(&mut listener);
     (11..=14).for_each(|end| tell(&ring, end));
@@ -138,7 +144,7 @@ fn who_does_not_read_is_ended() {
     assert_eq!(listener.next(false), Next::End { is_whole: false });
     // By bytes as well.
     let ring = Arc::new(Ring::new(1000, 150));
-    ring.begin(account(10));
+    begin(&ring, account(10));
     let mut listener = Listener::new(&ring, None);
     lines(&mut listener);
     (11..=14).for_each(|end| tell(&ring, end));
@@ -149,7 +155,7 @@ fn who_does_not_read_is_ended() {
 #[test]
 fn a_heartbeat_says_what_this_listener_was_told() {
     let ring = ring();
-    ring.begin(account(10));
+    begin(&ring, account(10));
     let mut listener = Listener::new(&ring, None);
     lines(&mut listener);
     ring.reach(Position(15));
@@ -165,4 +171,25 @@ fn a_heartbeat_says_what_this_listener_was_told() {
     assert_eq!(said[1]["at"]["position"], "0/11");
     ring.stop();
     assert_eq!(listener.next(false), Next::End { is_whole: true });
+}
+
+#[test]
+fn an_account_that_is_behind_begins_for_nobody() {
+    let ring = ring();
+    ring.begin(account(10));
+    tell(&ring, 11);
+    let (mut new, mut back) = (Listener::new(&ring, None), Listener::new(&ring, from(10)));
+    for listener in [&mut new, &mut back] {
+        assert_eq!(listener.next(false), Next::Nothing);
+    }
+    ring.beat(None);
+    assert_eq!(ends(&lines(&mut new)).len(), 0);
+    assert_eq!(ends(&lines(&mut back)), ["0/B"]);
+    ring.fall_behind();
+    tell(&ring, 12);
+    // Who is told goes on to be.
+    assert_eq!(ends(&lines(&mut back)), ["0/C"]);
+    assert_eq!(Listener::new(&ring, from(10)).next(false), Next::Nothing);
+    ring.beat(None);
+    assert_eq!(ends(&lines(&mut Listener::new(&ring, from(10)))), ["0/B", "0/C"]);
 }

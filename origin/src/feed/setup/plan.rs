@@ -273,8 +273,12 @@ fn identity(table: &Found, needed: &BTreeSet<&str>) -> (Item, Option<Vec<String>
     if let Some(index) = fewest {
         return (missing(&format!("USING INDEX {}", index.name), ""), Some(index.columns.clone()));
     }
-    let cost = "; with FULL each UPDATE and DELETE writes the old row into the WAL";
-    (missing("FULL", cost), None)
+    let cost = format!(
+        "; with FULL each UPDATE and DELETE writes the old row into the WAL (where that is too much: first a unique index of NOT \
+         NULL columns, with {} among them)",
+        list(needed)
+    );
+    (missing("FULL", &cost), None)
 }
 
 /// Tables, by number and name, and their column lists.
