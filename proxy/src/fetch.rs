@@ -97,21 +97,21 @@ pub async fn send(
     };
     let request_time = worker.proxy.clock.now();
     // Before anything is sent: what the feed has told by now may be missing in the answer, and that has to be remembered.
-    let filling = may_be_stored(request, plan).then(|| worker.proxy.feed.begin_fill(request_time));
+    let filling = goes_by_feed(request, plan).then(|| worker.proxy.feed.begin_fill(request_time));
     let (parts, body) = plan.upstream().send(head, body, request.interim.as_ref()).await?.into_parts();
     let response_time = worker.proxy.clock.now();
     let sighting = filling.map(|filling| filling.end(feed::stamp(&parts.headers).as_ref()));
     Ok(Fetched { status: parts.status, fields: parts.headers, body, request_time, response_time, sighting })
 }
 
-/// Whether it matters what the answer has of the change feed.
-fn may_be_stored(request: &Request, plan: &Plan) -> bool {
-    let is_stored = match plan.cache {
-        CacheUse::Use | CacheUse::Part | CacheUse::Head => true,
-        CacheUse::LookUpOnly => false,
+/// Whether it matters what the answer has of the change feed: what goes past the cache is between a client and its upstream.
+fn goes_by_feed(request: &Request, plan: &Plan) -> bool {
+    let is_of_cache = match plan.cache {
+        CacheUse::Use | CacheUse::Part | CacheUse::Head | CacheUse::LookUpOnly => true,
+        // Its answer may be stored for its target.
         CacheUse::No(_) => request.method == Method::POST,
     };
-    is_stored && plan.feed().is_some()
+    is_of_cache && plan.feed().is_some()
 }
 
 /// How often the request has been here, by its `Via` (RFC 9110 section 7.6.3).

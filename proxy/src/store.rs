@@ -104,7 +104,7 @@ async fn pass(
     if let (CacheUse::Head, Some(stale)) = (plan.cache, stale) {
         return head(worker, request, &plan, &permit, &stale).await;
     }
-    let fetched = match fetch::send(worker, request, &plan, Purpose::ForClient, None).await {
+    let mut fetched = match fetch::send(worker, request, &plan, Purpose::ForClient, None).await {
         Ok(fetched) => fetched,
         Err(error) => {
             if error.is_before_sending() {
@@ -116,6 +116,11 @@ async fn pass(
             return Err(error);
         }
     };
+    if invalidation.is_none()
+        && let Some(min_version) = better_answer(worker, request, &plan, &permit, &fetched)
+    {
+        fetched = fetch::send(worker, request, &plan, Purpose::ForClient, Some(&min_version)).await?;
+    }
     let judged = match plan.cache {
         CacheUse::Part => judged_part(worker, request, &plan, &permit, &fetched),
         // Not where its route or its policy has it go past the cache.
@@ -173,10 +178,13 @@ async fn head(
     permit: &FetchPermit,
     stale: &Arc<Stored>,
 ) -> Result<Delivery, Error> {
-    let fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale), None).await {
+    let mut fetched = match fetch::send(worker, request, plan, Purpose::ToValidate(stale), None).await {
         Ok(fetched) => fetched,
         Err(error) => return stale_if_error(worker, plan, stale).ok_or(error),
     };
+    if let Some(min_version) = better_answer(worker, request, plan, permit, &fetched) {
+        fetched = fetch::send(worker, request, plan, Purpose::ToValidate(stale), Some(&min_version)).await?;
+    }
     let get = request.for_everybody();
     match validated(fetched.status, &fetched.fields, stale.own_fields()) {
         Validated::NotModified => {
@@ -363,6 +371,11 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, mut permit: Fe
             return;
         }
     };
+    if let Some(min_version) = better_answer(worker, request, &plan, &permit, &fetched) {
+        permit.min_version = Some(min_version);
+        drop(fetched);
+        return Box::pin(fill(worker, request, plan, permit, answer)).await;
+    }
     // The head of one that was completed is that of the whole; what the upstream answered was a part.
     let fwd_status = if ahead.is_empty() { fetched.status } else { StatusCode::PARTIAL_CONTENT };
     let judge = Judge::of(worker, request, &plan, permit.began());
@@ -457,6 +470,24 @@ fn better(worker: &Worker, permit: &FetchPermit, lacking: &Judged) -> Option<Sta
     better
         .filter(|_| is_owed_more && permit.min_version.is_none())
         .and_then(|event| worker.proxy.feed.min_version(event))
+}
+
+/// The same for whatever comes, to be stored or not, by the tags that its upstream and its route give it. Of most answers it takes a
+/// comparison to know that they lack nothing.
+fn better_answer(
+    worker: &Worker,
+    request: &Request,
+    plan: &Plan,
+    permit: &FetchPermit,
+    fetched: &Fetched,
+) -> Option<Stamp> {
+    let sighting = fetched.sighting.filter(|sighting| sighting.may_lack_what_was_told(permit.joined))?;
+    if permit.min_version.is_some() {
+        return None;
+    }
+    let cells = Judge::of(worker, request, plan, permit.began()).known_cells(&fetched.fields)?;
+    let event = sighting.better(&cells).filter(|_| sighting.as_of(&cells) < permit.joined)?;
+    worker.proxy.feed.min_version(event)
 }
 
 /// Those who wait have the same key, but where that was written by a rule for queries they may have other targets. So what does
@@ -613,6 +644,9 @@ async fn fetch_anew(
     let fetched = fetch::send(worker, request, plan, purpose, permit.min_version.as_ref()).await?;
     if fetched.status == StatusCode::NOT_MODIFIED {
         if is_for_client && has_conditions(&request.fields) {
+            if let Some(min_version) = better_answer(worker, request, plan, permit, &fetched) {
+                return Ok(End::Again(min_version));
+            }
             let fetched = as_policies_have_it(worker, request, plan, permit.began(), fetched)?;
             return Ok(End::Answered(passed_on(permit, fetched, None)));
         }

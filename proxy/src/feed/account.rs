@@ -238,6 +238,12 @@ impl Account {
         Some((told.source.clone()?, told.ledger.position()))
     }
 
+    /// Up to where everything has been told; `None`: there is no account.
+    pub fn position(&self) -> Option<Position> {
+        let told = self.lock();
+        told.ledger.epoch().map(|_| told.ledger.position())
+    }
+
     fn heard(&self, told: &mut Told, now: Timestamp) {
         let told_to = told.mark(told.ledger.position());
         self.told_to.store(told_to.number(), Ordering::SeqCst);
@@ -426,6 +432,11 @@ impl Sighting {
             Err(Refusal::BeforeHorizon) if self.better(cells).is_some() => Mark::default(),
             Ok(_) | Err(_) => self.began,
         }
+    }
+
+    /// Whether it is worth asking what it lacks, for one who came when the feed was at `joined`.
+    pub fn may_lack_what_was_told(&self, joined: Mark) -> bool {
+        self.is_stamped && !self.seen.is_ok_and(|seen| seen.mark >= joined)
     }
 
     /// The event that it lacks and that a server can be asked for.

@@ -234,8 +234,7 @@ impl Connection<'_> {
 
     /// Whether this can be a position of the account.
     fn check(&self, position: Position) -> Result<(), Ended> {
-        let told = self.proxy.feed.resumes_from().filter(|_| self.has_begun);
-        let (_, told_to) = told.ok_or(Ended::NotBegun)?;
+        let told_to = self.proxy.feed.position().filter(|_| self.has_begun).ok_or(Ended::NotBegun)?;
         if position.number().saturating_sub(told_to.number()) > LONGEST_WAY {
             return Err(Ended::TooFar);
         }

@@ -397,6 +397,13 @@ impl<'a> Judge<'a> {
         Ok(tags)
     }
 
+    /// The cells of the tags that a response has whatever policies say of it; `None`: more than there may be.
+    pub fn known_cells(&self, fields: &HeaderMap) -> Option<Cells> {
+        let tags = self.tags(fields, &Said::default()).ok()?;
+        let invalidations = &self.worker.proxy.invalidations;
+        Some(tags.iter().map(|tag| invalidations.cell(Subject::Tag(tag))).collect())
+    }
+
     /// The cells of the URL, of these tags, and of all groups.
     fn cells(&self, fields: &HeaderMap, tags: &[Box<[u8]>]) -> Result<Cells, TooMany> {
         let Judge { worker, request, .. } = *self;
