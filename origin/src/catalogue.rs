@@ -415,17 +415,21 @@ impl Endpoint {
         self.params.iter().any(|param| param.name == name)
     }
 
+    /// What a request gives that is answered with a variant.
+    pub(crate) fn names_of_mask(&self, mask: usize) -> Vec<&str> {
+        let held = self.conditions.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
+        let name = |condition: &Condition| match condition {
+            Condition::Given(param) => self.params.get(*param).map_or("", |param| param.name.as_str()),
+            Condition::Cursor => "cursor",
+            Condition::Before => "before",
+            Condition::IfMatch => "if_match",
+        };
+        held.map(|(_, condition)| name(condition)).collect()
+    }
+
     /// Such as ` with type, cursor`, for messages; empty for a statement without optional lines.
     pub(crate) fn describe_mask(&self, mask: usize) -> String {
-        let names: Vec<&str> = (self.conditions.iter().enumerate())
-            .filter(|(bit, _)| mask & (1 << bit) != 0)
-            .map(|(_, condition)| match condition {
-                Condition::Given(param) => self.params.get(*param).map_or("", |param| param.name.as_str()),
-                Condition::Cursor => "cursor",
-                Condition::Before => "before",
-                Condition::IfMatch => "if_match",
-            })
-            .collect();
+        let names = self.names_of_mask(mask);
         if names.is_empty() { String::new() } else { format!(" with {}", names.join(", ")) }
     }
 }

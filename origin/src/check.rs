@@ -1,7 +1,7 @@
 //! `larder-origin check`: every statement prepared and planned on every server, everything that is wrong said at once. The
 //! plans are also read while serving, where what is wrong with them is a warning.
 //!
-//! Read next: `catalogue/prepare.rs`, `plan.rs`.
+//! Read next: `catalogue/prepare.rs`, `plan.rs`, then `check/show.rs` for how it is said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,51 +16,115 @@ use crate::config::{Config, Purpose};
 use crate::database::{Opened, POOLER_ADVICE, Target, not_connected};
 use crate::error::chain;
 use crate::faults::Faults;
-use crate::plan::{Sizes, judge};
+use crate::plan::{NotKept, Sizes, Statement, judge, not_kept_note};
+
+mod show;
 
 /// While serving, for a server that was not there: when it is, its plans are read.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What one server says.
+#[derive(Default)]
 struct Findings {
     /// Files that do not fit the server's tables.
     statements: Faults,
     plans: Faults,
+    /// What may well be meant.
+    notes: Faults,
+    not_kept: NotKept,
+    /// Of each endpoint.
+    planned: Vec<Vec<Option<Statement>>>,
 }
 
-#[expect(clippy::print_stdout, reason = "the answer to the command")]
-pub(crate) async fn run(config: &Config, catalogue: &Catalogue) -> Result<(), Exit> {
-    let targets = Target::all(&config.database);
-    let mut found = Vec::new();
-    let mut unreachable = Vec::new();
-    let mut count = 0;
-    for target in &targets {
-        let Target { name, url, .. } = &**target;
-        count += 1;
-        match ask(target, config, catalogue).await {
-            Ok(Some(Findings { mut statements, plans })) => {
-                statements.extend(plans);
-                found.push((&**name, statements));
-            }
-            Ok(None) => unreachable.push(format!("{name} ({url}): {POOLER_ADVICE}")),
-            Err(e) => unreachable.push(format!("{name} ({url}): {}", not_connected(&e))),
-        }
+/// A server of the configuration, and what it said.
+struct Server {
+    name: Arc<str>,
+    /// Without a password.
+    address: String,
+    /// On failure: why it said nothing.
+    said: Result<Findings, String>,
+}
+
+impl Server {
+    fn statement(&self, endpoint: usize, mask: usize) -> Option<&Statement> {
+        self.said.as_ref().ok()?.planned.get(endpoint)?.get(mask)?.as_ref()
     }
-    let mut exit = match Faults::of_servers(&found).or(()) {
+
+    fn statements(&self, endpoint: usize) -> impl Iterator<Item = &Statement> {
+        let planned = self.said.as_ref().ok().and_then(|findings| findings.planned.get(endpoint));
+        planned.into_iter().flatten().flatten()
+    }
+
+    fn findings(servers: &[Self]) -> impl Iterator<Item = (&str, &Findings)> {
+        servers.iter().filter_map(|server| Some((&*server.name, server.said.as_ref().ok()?)))
+    }
+}
+
+/// `catalogue` may be wrong in itself: then no server is asked.
+pub(crate) async fn run(
+    config: &Config,
+    catalogue: Result<Catalogue, Faults>,
+    as_json: bool,
+) -> Result<(), Exit> {
+    let catalogue = match catalogue {
+        Ok(catalogue) => catalogue,
+        Err(faults) if as_json => {
+            crate::print(&show::json(None, &[], &faults, &Faults::default(), &[]))?;
+            return Err(in_document(&faults));
+        }
+        Err(faults) => return Err(faults.into()),
+    };
+    let mut servers = Vec::new();
+    for target in Target::all(&config.database) {
+        let said = match ask(&target, config, &catalogue).await {
+            Ok(Some(findings)) => Ok(findings),
+            Ok(None) => Err(POOLER_ADVICE.to_owned()),
+            Err(e) => Err(not_connected(&e)),
+        };
+        servers.push(Server { name: target.name.clone(), address: target.url.to_string(), said });
+    }
+    let all = |of: fn(&Findings) -> Faults| {
+        let found: Vec<_> = Server::findings(&servers).map(|(name, findings)| (name, of(findings))).collect();
+        Faults::of_servers(&found)
+    };
+    let faults = all(|findings| {
+        let mut faults = findings.statements.clone();
+        faults.extend(findings.plans.clone());
+        faults
+    });
+    let notes = all(|findings| findings.notes.clone());
+    let mut not_kept = NotKept::new();
+    for (_, findings) in Server::findings(&servers) {
+        not_kept.extend(findings.not_kept.clone());
+    }
+    let general: Vec<String> = not_kept_note(&not_kept).into_iter().collect();
+    let unreachable: Vec<String> = (servers.iter())
+        .filter_map(|Server { name, address, said }| {
+            Some(format!("{name} ({address}): {}", said.as_ref().err()?))
+        })
+        .collect();
+    if as_json {
+        crate::print(&show::json(Some(&catalogue), &servers, &faults, &notes, &general))?;
+        return match (faults.is_empty(), unreachable.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Exit::failed(unreachable.join("\n"))),
+            (false, _) => Err(in_document(&faults)),
+        };
+    }
+    if faults.is_empty() {
+        crate::print(&show::endpoints(&catalogue, &servers))?;
+    }
+    crate::print(&show::notes(&notes, &general))?;
+    let mut exit = match faults.or(()) {
         Err(faults) => Exit::from(faults),
         Ok(()) if unreachable.is_empty() => {
-            let endpoints = catalogue.endpoints.len();
             let statements: usize = catalogue.endpoints.iter().map(|endpoint| endpoint.variants.len()).sum();
-            for endpoint in &catalogue.endpoints {
-                println!("{} {}\n    {}", endpoint.route.method, endpoint.route.path, endpoint.summary);
-            }
-            println!(
-                "{}, {} on {}: good",
-                many(endpoints, "endpoint"),
+            return crate::print(&format!(
+                "{}, {} on {}: good\n",
+                many(catalogue.endpoints.len(), "endpoint"),
                 many(statements, "statement"),
-                many(count, "server")
-            );
-            return Ok(());
+                many(servers.len(), "server")
+            ));
         }
         Ok(()) => Exit::failed(String::new()),
     };
@@ -68,6 +132,11 @@ pub(crate) async fn run(config: &Config, catalogue: &Catalogue) -> Result<(), Ex
         exit.text = format!("{}\n{server}", exit.text).trim_start().to_owned();
     }
     Err(exit)
+}
+
+fn in_document(faults: &Faults) -> Exit {
+    let text = format!("{}, in the document", many(faults.iter().count(), "fault"));
+    Exit { text, ..Exit::from(Faults::default()) }
 }
 
 fn many(count: usize, what: &str) -> String {
@@ -88,7 +157,7 @@ pub(crate) async fn warn_of_plans(config: Config, catalogue: Arc<Catalogue>, tar
                 Ok(None) => debug!(server.name = %name, "no plans are read through the pooler of {name}"),
                 Ok(Some(findings)) => {
                     if !findings.plans.is_empty() {
-                        warn!(server.name = %name, "on {name} there are plans that will be slow:\n{}", findings.plans);
+                        warn!(server.name = %name, "on {name} there are statements that `check` refuses:\n{}", findings.plans);
                     }
                 }
                 Err(e) => {
@@ -116,15 +185,25 @@ async fn ask(
     if is_pooled {
         return Ok(None);
     }
-    let mut findings = Findings { statements: Faults::default(), plans: Faults::default() };
+    let mut findings = Findings::default();
     let sizes = Sizes::read(&client).await?;
     for endpoint in &catalogue.endpoints {
+        let mut planned = Vec::new();
         match prepare::prepare(&client, endpoint).await {
-            Ok(_) => findings.plans.extend(judge(&client, endpoint, &sizes).await?),
+            Ok(_) => {
+                let judged = judge(&client, endpoint, &sizes).await?;
+                findings.plans.extend(judged.faults);
+                findings.notes.extend(judged.notes);
+                for (table, columns) in judged.not_kept {
+                    findings.not_kept.entry(table).or_default().extend(columns);
+                }
+                planned = judged.statements;
+            }
             Err(NotPrepared::Faults(faults)) => findings.statements.extend(faults),
             Err(NotPrepared::Connection(e)) => return Err(e),
             Err(NotPrepared::NoSuch) => (),
         }
+        findings.planned.push(planned);
     }
     Ok(Some(findings))
 }

@@ -53,10 +53,11 @@ they take the place of the old ones without a dropped request. A server that is 
     #[command(after_help = "Examples:
   larder-origin check
   larder-origin check -c origin.toml
+  larder-origin check --json | jq '.faults[] | {file, line, message}'
 
 Plans depend on what is in the tables: check against a database that is filled. Exit code 0 if all is good, 64 if the
 configuration or a query file is not, 1 if a server cannot be reached.")]
-    Check(ConfigFile),
+    Check(Check),
     /// Bring the schema of the primary up to date
     #[command(after_help = "Examples:
   larder-origin migrate
@@ -160,6 +161,15 @@ pub(crate) struct ConfigFile {
     /// The configuration [default: the environment]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// One JSON document, in place of tables
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

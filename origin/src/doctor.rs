@@ -29,6 +29,8 @@ mod show;
 mod text;
 
 use rows::Seen;
+pub(crate) use show::table;
+pub(crate) use text::clean_json;
 
 const EXIT_FOUND: u8 = 1;
 const EXIT_NOT_EXAMINED: u8 = 2;

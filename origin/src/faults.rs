@@ -102,6 +102,11 @@ impl Faults {
         all
     }
 
+    /// In the order of files and lines.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

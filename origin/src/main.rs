@@ -83,9 +83,9 @@ fn main() -> ExitCode {
     log();
     let done = match cli.command {
         Command::Serve(wanted) => serve(&wanted),
-        Command::Check(file) => load(&file).and_then(|config| {
-            let catalogue = Arc::new(catalogue(&config)?);
-            runtime()?.block_on(check::run(&config, &catalogue))
+        Command::Check(wanted) => load(&wanted.file).and_then(|config| {
+            let catalogue = query_files(&config);
+            runtime()?.block_on(check::run(&config, catalogue, wanted.json))
         }),
         Command::Openapi(file) => describe(&file),
         Command::Doctor(wanted) => load(&wanted.file).and_then(|config| {
@@ -134,10 +134,14 @@ fn load(file: &ConfigFile) -> Result<Config, Exit> {
 }
 
 fn catalogue(config: &Config) -> Result<Catalogue, Exit> {
-    Ok(match &config.queries {
-        Some(directory) => Catalogue::load(directory)?,
-        None => Catalogue::shipped()?,
-    })
+    Ok(query_files(config)?)
+}
+
+fn query_files(config: &Config) -> Result<Catalogue, Faults> {
+    match &config.queries {
+        Some(directory) => Catalogue::load(directory),
+        None => Catalogue::shipped(),
+    }
 }
 
 /// For what can do without a server, and whether one is named.

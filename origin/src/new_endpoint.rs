@@ -179,7 +179,7 @@ async fn from_tables(
         let sizes = Sizes::read(client).await?;
         name_indexes(client, &mut draft, &sizes).await?;
         match loaded(&draft.text()) {
-            Ok(endpoint) => judge(client, &endpoint, &sizes).await,
+            Ok(endpoint) => judge(client, &endpoint, &sizes).await.map(|judged| judged.faults),
             Err(_) => Ok(Faults::default()),
         }
     };

@@ -2,17 +2,25 @@
 //!
 //! The plan is the generic one, which is also the one that runs: connections are made with `plan_cache_mode =
 //! force_generic_plan`. Postgres shows it for `EXECUTE` with any values, in every version.
-//! Knows nothing of where findings go: `check.rs`.
+//! Knows nothing of where findings go: `check.rs`. Read next: `plan/look.rs`, which asks, then `plan/tables.rs`.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
+use crate::catalogue::prepare;
 use crate::catalogue::{Endpoint, Rows, Source, Variant};
 use crate::faults::{Faults, Position, suggestion};
 
+mod look;
+mod schema;
+mod tables;
+mod time;
 mod volatile;
+
+use look::{Looked, explain, look};
+pub(crate) use tables::{NotKept, not_kept_note};
 
 /// A table with fewer rows is read as a whole in a few milliseconds, and often best so.
 const BIG_ROWS: f64 = 10_000.0;
@@ -30,6 +38,7 @@ pub(crate) struct Sizes {
 /// What a plan does.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    nodes: Vec<String>,
     pub(crate) indexes: Vec<String>,
     pub(crate) scanned: Vec<Scanned>,
     /// Rows that the planner expects in the biggest sort.
@@ -77,18 +86,95 @@ impl Sizes {
     }
 }
 
-/// What is wrong with the plans of an endpoint whose statements were prepared on this connection. An error of the server that
-/// is about a statement was found by preparing it; any other ends the reading.
+/// What is to be said of an endpoint on one server.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    pub(crate) faults: Faults,
+    /// What may well be meant.
+    pub(crate) notes: Faults,
+    pub(crate) not_kept: NotKept,
+    /// By variant; `None` where the server refuses to plan.
+    pub(crate) statements: Vec<Option<Statement>>,
+}
+
+/// How one statement will run, in short.
+#[derive(Debug, Default)]
+pub(crate) struct Statement {
+    pub(crate) nodes: Vec<String>,
+    pub(crate) indexes: Vec<String>,
+    /// What is read as a whole.
+    pub(crate) scanned: Vec<String>,
+    pub(crate) rows: f64,
+    pub(crate) tables: Vec<String>,
+}
+
+/// What is wrong with the plans of an endpoint whose statements were prepared on this connection. What the server says of a
+/// statement is a fault; any other error ends the reading.
 pub(crate) async fn judge(
     client: &Client,
     endpoint: &Endpoint,
     sizes: &Sizes,
+) -> Result<Judged, tokio_postgres::Error> {
+    let mut judged = Judged::default();
+    let mut looked = Vec::new();
+    for variant in &endpoint.variants {
+        match look(client, variant).await {
+            Ok(one) => {
+                judged.statements.push(Some(Statement::of(&one)));
+                looked.push(one);
+            }
+            Err(e) => match prepare::refused(endpoint, variant, &e) {
+                Some(refused) => {
+                    judged.faults.extend(refused);
+                    judged.statements.push(None);
+                }
+                None => return Err(e),
+            },
+        }
+    }
+    // What was not planned would be missed by what follows.
+    if looked.len() == endpoint.variants.len() {
+        let mut faults = plans(client, endpoint, sizes, &looked).await?;
+        volatile::judge(client, endpoint, &looked, &mut faults).await?;
+        judged.faults.extend(faults);
+        time::judge(endpoint, &looked, &mut judged);
+        tables::judge(client, endpoint, &looked, &mut judged).await?;
+    }
+    endpoint.source.quote(&mut judged.faults);
+    endpoint.source.quote(&mut judged.notes);
+    Ok(judged)
+}
+
+impl Statement {
+    fn of(looked: &Looked) -> Self {
+        let sorted = |names: &[String]| {
+            let mut names = names.to_vec();
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
+        let Plan { nodes, indexes, scanned, rows, .. } = &looked.plan;
+        let scanned: Vec<String> = scanned.iter().map(|scan| scan.table.clone()).collect();
+        Self {
+            nodes: sorted(nodes),
+            indexes: sorted(indexes),
+            scanned: sorted(&scanned),
+            rows: *rows,
+            tables: looked.touched.iter().map(|table| table.name.clone()).collect(),
+        }
+    }
+}
+
+async fn plans(
+    client: &Client,
+    endpoint: &Endpoint,
+    sizes: &Sizes,
+    looked: &[Looked],
 ) -> Result<Faults, tokio_postgres::Error> {
     let mut faults = Faults::default();
     let path = &endpoint.source.path;
-    let mut used = Vec::new();
-    for (mask, variant) in endpoint.variants.iter().enumerate() {
-        let plan = read(client, variant).await?;
+    let mut used: Vec<String> = Vec::new();
+    for (mask, Looked { plan, .. }) in looked.iter().enumerate() {
         for table in plan.scanned.iter().map(|scan| &scan.table).filter(|table| sizes.is_big(table)) {
             let message = format!(
                 "the plan{} reads all of `{table}`, about {:.0} rows; an index on what its condition compares would serve",
@@ -133,9 +219,8 @@ pub(crate) async fn judge(
             );
             faults.push(path, Some(endpoint.route.position), message);
         }
-        used.extend(plan.indexes);
+        used.extend(plan.indexes.iter().cloned());
     }
-    volatile::judge(client, endpoint, &mut faults).await?;
 
     let (missing, unused): (Vec<_>, Vec<_>) = (endpoint.indexes.iter())
         .filter(|(index, _)| !used.contains(index))
@@ -145,7 +230,6 @@ pub(crate) async fn judge(
         faults.push(path, Some(*position), format!("the database has no index `{index}`{suggestion}"));
     }
     if unused.is_empty() {
-        endpoint.source.quote(&mut faults);
         return Ok(faults);
     }
     // What is small is best read as a whole. There it only counts whether the index could serve.
@@ -169,7 +253,6 @@ pub(crate) async fn judge(
             faults.push(path, Some(*position), message);
         }
     }
-    endpoint.source.quote(&mut faults);
     Ok(faults)
 }
 
@@ -181,33 +264,21 @@ fn listed(names: &[String]) -> String {
 }
 
 pub(crate) async fn read(client: &Client, variant: &Variant) -> Result<Plan, tokio_postgres::Error> {
-    let top = &explain(client, variant, "").await?[0]["Plan"];
-    let mut plan = Plan { rows: top["Plan Rows"].as_f64().unwrap_or(0.0), ..Plan::default() };
-    plan.add(top);
-    Ok(plan)
-}
-
-/// Nothing is executed. A server that says something else is no server of ours: its plan is one that uses nothing.
-async fn explain(client: &Client, variant: &Variant, options: &str) -> Result<Value, tokio_postgres::Error> {
-    client.batch_execute(&format!("PREPARE larder_plan AS {}", variant.sql)).await?;
-    let nulls = vec!["NULL"; variant.binds.len()].join(", ");
-    let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
-    let sql = format!("EXPLAIN ({options}FORMAT JSON) EXECUTE larder_plan{arguments}");
-    let shown = client.simple_query(&sql).await;
-    client.batch_execute("DEALLOCATE larder_plan").await?;
-    let text: String = (shown?.iter())
-        .filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0),
-            SimpleQueryMessage::CommandComplete(_) | SimpleQueryMessage::RowDescription(_) | _ => None,
-        })
-        .collect();
-    Ok(serde_json::from_str(&text).unwrap_or_default())
+    Ok(Plan::of(&explain(client, variant, "").await?))
 }
 
 impl Plan {
+    fn of(shown: &Value) -> Self {
+        let top = &shown[0]["Plan"];
+        let mut plan = Self { rows: top["Plan Rows"].as_f64().unwrap_or(0.0), ..Self::default() };
+        plan.add(top);
+        plan
+    }
+
     fn add(&mut self, node: &Value) {
         let text = |key: &str| node[key].as_str().map(str::to_owned);
         let kind = node["Node Type"].as_str().unwrap_or_default();
+        self.nodes.push(kind.to_owned());
         self.indexes.extend(text("Index Name"));
         if kind == "Seq Scan" {
             let filter = text("Filter");

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use futures_util::future;
-use tokio_postgres::error::{ErrorPosition, SqlState};
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::types::{Kind, Type};
 use tokio_postgres::{Client, Column, Statement};
 
@@ -175,7 +175,9 @@ pub(crate) fn refused(
         None => (numbers(message).find_map(|(_, number)| variant.place_of(text, number)), String::new()),
     };
     let hint = refusal.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let advice = missing_right(endpoint, refusal);
     let advice = match *refusal.code() {
+        SqlState::INSUFFICIENT_PRIVILEGE => &*advice,
         SqlState::UNDEFINED_TABLE => "; `larder-origin migrate` makes the tables of the catalogue that ships",
         SqlState::INDETERMINATE_DATATYPE => "; say which, as in `:name::text`",
         _ => "",
@@ -186,6 +188,24 @@ pub(crate) fn refused(
     faults.push(&endpoint.source.path, Some(position.unwrap_or_else(|| variant.position(text, 1))), message);
     endpoint.source.quote(&mut faults);
     Some(faults)
+}
+
+/// What the role of the connection lacks, as far as the server's words tell.
+fn missing_right(endpoint: &Endpoint, refusal: &DbError) -> String {
+    let Some((kind, name)) =
+        refusal.message().strip_prefix("permission denied for ").and_then(|what| what.split_once(' '))
+    else {
+        return String::new();
+    };
+    let right = match (kind, endpoint.is_read()) {
+        ("table" | "view", true) => "SELECT ON",
+        ("table" | "view", false) => "SELECT, INSERT, UPDATE, DELETE ON",
+        ("schema", _) => "USAGE ON SCHEMA",
+        ("function", _) => "EXECUTE ON FUNCTION",
+        ("sequence", _) => "USAGE ON SEQUENCE",
+        _ => return "; the role of the connection lacks a right".to_owned(),
+    };
+    format!("; the role of the connection lacks a right: GRANT {right} {name} TO it")
 }
 
 /// Each `$n` in a message of the server, and where it is.

@@ -4,6 +4,7 @@
 //! bytes the change reaches the answer. Does not know tables: that names and columns are there is for `plan/tables.rs`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::tags::{MAX_TAG_BYTES, Piece, TagTemplate, push_escaped};
 use crate::faults::Position;
@@ -144,6 +145,17 @@ impl RowTemplate {
             RowPiece::Column(_) | RowPiece::Through { .. } => VALUE.to_owned(),
         };
         self.pieces.iter().map(text).collect()
+    }
+}
+
+impl fmt::Display for RowTemplate {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| match piece {
+            RowPiece::Literal(literal) => f.write_str(literal),
+            RowPiece::Column(column) => write!(f, "{{{column}}}"),
+            RowPiece::Through { column, other } => write!(f, "{{{column}.{other}}}"),
+        })
     }
 }
 

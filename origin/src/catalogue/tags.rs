@@ -1,6 +1,6 @@
 //! Tag templates: `resource:{id}`, filled in from parameters and columns.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::faults::Position;
 
@@ -57,6 +57,16 @@ impl TagTemplate {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Value(name) => Some(name.as_str()),
             Piece::Literal(_) => None,
+        })
+    }
+}
+
+impl fmt::Display for TagTemplate {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| match piece {
+            Piece::Literal(literal) => f.write_str(literal),
+            Piece::Value(name) => write!(f, "{{{name}}}"),
         })
     }
 }

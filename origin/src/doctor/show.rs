@@ -118,7 +118,7 @@ fn paragraph(out: &mut String, label: &str, text: &str) {
     let _ = writeln!(out, "{}", line.trim_end());
 }
 
-fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
+pub(crate) fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
     let mut lines = vec![header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
     lines.extend(rows.into_iter().map(|row| row.iter().map(|cell| clean(cell)).collect()));
     // A short row ends in a text that is not to make the column wide.

@@ -21,7 +21,7 @@ pub(super) fn clean(text: &str) -> String {
 }
 
 /// JSON, for a terminal: what the format leaves as it is. Harmful characters are in strings only, except for ends of lines.
-pub(super) fn clean_json(json: &str) -> String {
+pub(crate) fn clean_json(json: &str) -> String {
     let mut clean = String::with_capacity(json.len());
     let mut units = [0; 2];
     for c in json.chars() {

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use super::{explain, mention};
+use super::{Looked, mention, time};
 use crate::catalogue::Endpoint;
 use crate::faults::Faults;
 
 pub(super) async fn judge(
     client: &Client,
     endpoint: &Endpoint,
+    looked: &[Looked],
     faults: &mut Faults,
 ) -> Result<(), tokio_postgres::Error> {
     const SQL: &str = "SELECT DISTINCT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
@@ -23,11 +24,8 @@ pub(super) async fn judge(
     if !endpoint.is_stored() {
         return Ok(());
     }
-    let mut names = BTreeSet::new();
-    for variant in &endpoint.variants {
-        called(&explain(client, variant, "VERBOSE, ").await?, &mut names);
-    }
-    let names: Vec<String> = names.into_iter().collect();
+    let names: BTreeSet<&String> = looked.iter().flat_map(|looked| &looked.called).collect();
+    let names: Vec<&String> = names.into_iter().collect();
     for row in client.query(SQL, &[&names]).await? {
         let name: String = row.try_get(0)?;
         let message = format!(
@@ -41,12 +39,20 @@ pub(super) async fn judge(
 }
 
 /// What is called in the expressions of a plan, as they are written: `name` or `schema.name`.
-fn called(plan: &Value, names: &mut BTreeSet<String>) {
+pub(super) fn called(plan: &Value, names: &mut BTreeSet<String>) {
     match plan {
         Value::String(text) => calls(text, names),
         Value::Array(values) => values.iter().for_each(|value| called(value, names)),
         Value::Object(members) => members.values().for_each(|value| called(value, names)),
         Value::Null | Value::Bool(_) | Value::Number(_) => (),
+    }
+}
+
+/// What some functions are called without parentheses.
+fn end(name: &mut String, names: &mut BTreeSet<String>) {
+    let name = std::mem::take(name);
+    if time::is_word(&name) {
+        names.insert(name);
     }
 }
 
@@ -67,9 +73,10 @@ fn calls(expression: &str, names: &mut BTreeSet<String>) {
                 names.insert(std::mem::take(&mut name));
             }
             (None, _) if c.is_alphanumeric() || c == '_' || c == '.' => name.push(c),
-            (None, _) => name.clear(),
+            (None, _) => end(&mut name, names),
         }
     }
+    end(&mut name, names);
     names.remove("");
 }
 
@@ -81,6 +88,9 @@ mod tests {
     fn calls_are_told_from_texts_and_columns() {
         let mut names = BTreeSet::new();
         calls("((a.b > now()) AND (c = 'random() it''s'::text)) OR shop.\"Pick\"(lower(x), (1))", &mut names);
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["lower", "now", "shop.Pick"]);
+        assert_eq!(names.iter().collect::<Vec<_>>(), ["lower", "now", "shop.Pick"]);
+        names.clear();
+        calls("(a > CURRENT_DATE) OR (b = LOCALTIME(3)) OR c = CURRENT_TIMESTAMP", &mut names);
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["CURRENT_DATE", "CURRENT_TIMESTAMP", "LOCALTIME"]);
     }
 }
