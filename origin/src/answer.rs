@@ -54,7 +54,7 @@ pub(crate) fn response(
     let version = rows.first().zip(layout.version).and_then(|(row, _)| version_of(endpoint, row));
     let etag = etag(version.as_deref(), &bytes);
     let body = Bytes::from(bytes);
-    let is_known = request_fields.get_all(IF_NONE_MATCH).iter().any(|field| names(field, &etag));
+    let is_known = is_known(request_fields, &etag);
     let mut response = Response::new(Full::new(if is_known { Bytes::new() } else { body }));
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -105,6 +105,11 @@ pub(crate) fn etag(version: Option<&str>, body: &[u8]) -> String {
         Some(version) => format!("\"{version}.{hash}\""),
         None => format!("\"{hash}\""),
     }
+}
+
+/// Whether the client has it (`If-None-Match`).
+pub(crate) fn is_known(request_fields: &HeaderMap, etag: &str) -> bool {
+    request_fields.get_all(IF_NONE_MATCH).iter().any(|field| names(field, etag))
 }
 
 /// Weak comparison, as `If-None-Match` wants it.

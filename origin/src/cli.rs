@@ -78,13 +78,14 @@ The same number and day give the same data, always. Public ids are res-1, usr-1,
 on; res-1, usr-1, team-1 and chat-1 are public, res-1 is of usr-1 in team-1, and usr-1 has unread messages in chat-1, the
 longest one.")]
     Seed(Seed),
-    /// Print the endpoints as an OpenAPI 3.1 document; no server is asked
+    /// Print the endpoints as an OpenAPI 3.1 document
     #[command(after_help = "Examples:
-  larder-origin openapi > openapi.json
+  larder-origin openapi > openapi.json             from the query files: no server is asked
+  larder-origin openapi --columns                  with the columns of rows, from the first server that answers
   larder-origin openapi -c origin.toml | jq '.paths | keys'
 
-A running worker has the same at /openapi.json, and as a page to read at /-/docs.")]
-    Openapi(ConfigFile),
+A running worker has the same at /openapi.json, with the columns, and as a page to read at /-/docs.")]
+    Openapi(Openapi),
     /// Read the statistics of every server, and say what is slow, unused, missing or running out
     #[command(after_help = "Examples:
   larder-origin doctor
@@ -170,6 +171,15 @@ pub(crate) struct Check {
     /// One JSON document, in place of tables
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Openapi {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Ask a server for the columns of `body: columns`
+    #[arg(long)]
+    pub(crate) columns: bool,
 }
 
 #[derive(Debug, Args)]

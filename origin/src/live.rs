@@ -4,13 +4,15 @@
 //! requests. A request ends with the one it began with. Read next: `reload.rs`, which makes them, and `serve.rs`.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::answer;
 use crate::catalogue::{Catalogue, Endpoint, EndpointId};
+use crate::database::Session;
 use crate::metrics::{EndpointMetrics, Metrics};
-use crate::openapi;
+use crate::openapi::{self, Described};
 
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -19,7 +21,10 @@ pub(crate) struct Live {
     pub(crate) catalogue: Arc<Catalogue>,
     /// In the order of the catalogue.
     pub(crate) served: Vec<Served>,
-    pub(crate) documents: Documents,
+    /// From the files alone.
+    documents: Arc<Documents>,
+    /// With what servers say of their rows, once one was asked.
+    described: OnceLock<Arc<Documents>>,
     ids: HashSet<EndpointId>,
 }
 
@@ -30,11 +35,33 @@ pub(crate) struct Served {
     pub(crate) metrics: Arc<EndpointMetrics>,
 }
 
-/// What the catalogue says of itself, made once.
+/// What the catalogue says of itself.
 #[derive(Debug)]
 pub(crate) struct Documents {
-    pub(crate) openapi: Bytes,
-    pub(crate) page: Bytes,
+    pub(crate) openapi: Document,
+    pub(crate) page: Document,
+}
+
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(crate) text: Bytes,
+    pub(crate) etag: String,
+}
+
+impl Documents {
+    fn new(catalogue: &Catalogue, described: &Described) -> Arc<Self> {
+        let document = openapi::document(catalogue, described);
+        Arc::new(Self {
+            openapi: Document::new(format!("{document:#}\n")),
+            page: Document::new(openapi::page(&document)),
+        })
+    }
+}
+
+impl Document {
+    fn new(text: String) -> Self {
+        Self { etag: answer::etag(None, text.as_bytes()), text: text.into() }
+    }
 }
 
 impl Live {
@@ -49,7 +76,6 @@ impl Live {
     }
 
     fn new(generation: u64, catalogue: Arc<Catalogue>, metrics: &Metrics) -> Self {
-        let document = openapi::document(&catalogue);
         let endpoints = catalogue.endpoints.iter().cloned();
         Self {
             generation,
@@ -57,12 +83,23 @@ impl Live {
                 .zip(metrics.of(&catalogue))
                 .map(|(endpoint, metrics)| Served { endpoint, metrics })
                 .collect(),
-            documents: Documents {
-                openapi: format!("{document:#}\n").into(),
-                page: openapi::page(&document).into(),
-            },
+            documents: Documents::new(&catalogue, &Described::default()),
+            described: OnceLock::new(),
             ids: catalogue.endpoints.iter().map(|endpoint| endpoint.id).collect(),
             catalogue,
+        }
+    }
+
+    /// With the members of rows as soon as one of the sessions has prepared every statement, which those of fast lanes do.
+    pub(crate) fn documents(&self, mut sessions: impl Iterator<Item = Arc<Session>>) -> Arc<Documents> {
+        if let Some(described) = self.described.get() {
+            return described.clone();
+        }
+        match sessions.find_map(|session| session.describe(&self.catalogue)) {
+            Some(described) => {
+                self.described.get_or_init(|| Documents::new(&self.catalogue, &described)).clone()
+            }
+            None => self.documents.clone(),
         }
     }
 

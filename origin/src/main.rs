@@ -49,6 +49,7 @@ use cli::{Cli, Command, ConfigFile, New};
 use config::{Config, Environment};
 use error::chain;
 use faults::Faults;
+use openapi::Described;
 
 const EXIT_BAD_CONFIGURATION: u8 = 64;
 
@@ -87,7 +88,7 @@ fn main() -> ExitCode {
             let catalogue = query_files(&config);
             runtime()?.block_on(check::run(&config, catalogue, wanted.json))
         }),
-        Command::Openapi(file) => describe(&file),
+        Command::Openapi(wanted) => describe(&wanted),
         Command::Doctor(wanted) => load(&wanted.file).and_then(|config| {
             let catalogue = catalogue(&config)?;
             runtime()?.block_on(doctor::run(&config, &catalogue, &wanted))
@@ -157,10 +158,19 @@ fn with_or_without_server(file: &ConfigFile) -> Result<(Config, bool), Exit> {
     }
 }
 
-fn describe(file: &ConfigFile) -> Result<(), Exit> {
-    let (config, _) = with_or_without_server(file)?;
-    let document = openapi::document(&catalogue(&config)?);
-    print(&format!("{document:#}\n"))
+fn describe(wanted: &cli::Openapi) -> Result<(), Exit> {
+    let (config, has_server) = with_or_without_server(&wanted.file)?;
+    let catalogue = catalogue(&config)?;
+    let described = match (wanted.columns, has_server) {
+        (true, true) => runtime()?.block_on(openapi::describe(&config, &catalogue))?,
+        (true, false) => {
+            return Err(Exit::failed(
+                "--columns asks a server: set DATABASE_URL, or name one in the configuration",
+            ));
+        }
+        (false, _) => Described::default(),
+    };
+    print(&format!("{:#}\n", openapi::document(&catalogue, &described)))
 }
 
 /// The answer to a command. Whoever reads it may have enough before its end.

@@ -17,8 +17,8 @@ use crate::Exit;
 use crate::catalogue::prepare::{self, NotPrepared};
 use crate::catalogue::{Bind, Catalogue, Endpoint, Route};
 use crate::cli;
-use crate::config::{Config, Purpose};
-use crate::database::{Opened, POOLER_ADVICE, Target, not_connected};
+use crate::config::Config;
+use crate::database::Target;
 use crate::error::chain;
 use crate::faults::{Faults, Position};
 use crate::plan::{self, Sizes, judge};
@@ -72,10 +72,10 @@ pub(crate) async fn run(config: &Config, has_server: bool, wanted: &cli::NewEndp
         return Err(taken(file));
     }
     let mut notes = Vec::new();
-    let (client, unreachable) = if has_server { connect(config).await } else { (None, Vec::new()) };
+    let client = if has_server { Target::first(&config.database).await } else { Err(Vec::new()) };
     let text = match client {
-        Some(client) => from_tables(&client, &route, &words, wanted.table.as_deref(), &mut notes).await?,
-        None => {
+        Ok(client) => from_tables(&client, &route, &words, wanted.table.as_deref(), &mut notes).await?,
+        Err(unreachable) => {
             notes.push(
                 "no server was asked, so that columns and types are guesses: look for them in the file"
                     .to_owned(),
@@ -104,23 +104,6 @@ fn route(text: &str) -> Result<Route, Exit> {
         faults.quote(path, text.trim());
         Exit::from(faults)
     })
-}
-
-/// The first server that answers; else what is wrong with each.
-async fn connect(config: &Config) -> (Option<Client>, Vec<String>) {
-    let mut unreachable = Vec::new();
-    for target in Target::all(&config.database) {
-        let Target { name, url, .. } = &*target;
-        let purpose = Purpose::Reads(config.database.statement_timeout);
-        match target.open(purpose, config.database.connect_timeout).await {
-            Ok(Opened { is_pooled: true, .. }) => {
-                unreachable.push(format!("{name} ({url}): {POOLER_ADVICE}"))
-            }
-            Ok(Opened { client, .. }) => return (Some(client), Vec::new()),
-            Err(e) => unreachable.push(format!("{name} ({url}): {}", not_connected(&e))),
-        }
-    }
-    (None, unreachable)
 }
 
 /// From what the server says of the tables. Adds what a person should know.

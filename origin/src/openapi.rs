@@ -1,26 +1,59 @@
 //! The catalogue as an OpenAPI 3.1 document, and as a page to read: what can be asked, and what is answered.
 //!
-//! Made from query files alone, once for each catalogue: no server is asked. So of rows it says what the header says, and
-//! not which columns the statement has.
+//! Made from query files, so that it is there before any server is; which columns the rows of `body: columns` have, a server
+//! says that has prepared the statements, and then it is made again with them.
+//! Read next: `openapi/responses.rs`, `openapi/schema.rs`, and `openapi/page.rs` for the page.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::Exit;
+use crate::catalogue::prepare::{self, BodyColumns, Member, NotPrepared};
 use crate::catalogue::{
-    Absent, Body, Catalogue, Endpoint, Idempotency, In, Lag, Param, Piece, Read, Rows, TagTemplate, Total,
+    Absent, Body, Catalogue, Endpoint, EndpointId, Idempotency, In, Lag, Param, Piece, Read, Rows,
+    TagTemplate,
 };
-use crate::params::{MAX_OFFSET, camel_case};
+use crate::config::Config;
+use crate::database::Target;
+use crate::faults::Faults;
+use crate::params::camel_case;
 use crate::write::MAX_ROWS;
 
+mod responses;
+mod schema;
 mod page;
 
 pub(crate) use page::page;
 
+/// What rows are made of, of endpoints whose server said so.
+pub(crate) type Described = HashMap<EndpointId, Arc<[Member]>>;
+
+/// Asked of the first server that answers.
+pub(crate) async fn describe(config: &Config, catalogue: &Catalogue) -> Result<Described, Exit> {
+    let client = Target::first(&config.database).await.map_err(|why| Exit::failed(why.join("\n")))?;
+    let mut described = Described::new();
+    let mut faults = Faults::default();
+    for endpoint in catalogue.endpoints.iter().filter(|endpoint| endpoint.body == Body::Columns) {
+        // All variants have the same columns.
+        match prepare::variant(&client, endpoint, 0, false).await.map(|prepared| prepared.layout.body) {
+            Ok(BodyColumns::Columns(members)) => drop(described.insert(endpoint.id, members)),
+            Ok(BodyColumns::Json(_) | BodyColumns::Nothing) | Err(NotPrepared::NoSuch) => (),
+            Err(NotPrepared::Faults(others)) => faults.extend(others),
+            Err(NotPrepared::Connection(e)) => return Err(Exit::of(&e)),
+        }
+    }
+    Ok(faults.or(described)?)
+}
+
 /// The document, OpenAPI 3.1.
-pub(crate) fn document(catalogue: &Catalogue) -> Value {
+pub(crate) fn document(catalogue: &Catalogue, described: &Described) -> Value {
     let mut paths = Map::new();
     for endpoint in &catalogue.endpoints {
         let path = paths.entry(endpoint.route.path.clone()).or_insert_with(|| json!({}));
-        path[endpoint.route.method.as_str().to_ascii_lowercase()] = operation(endpoint);
+        let members = described.get(&endpoint.id).map(|members| &**members);
+        path[endpoint.route.method.as_str().to_ascii_lowercase()] = operation(endpoint, members);
     }
     json!({
         "openapi": "3.1.0",
@@ -30,7 +63,7 @@ pub(crate) fn document(catalogue: &Catalogue) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
         },
         "paths": paths,
-        "components": { "schemas": { "Problem": problem() } },
+        "components": { "schemas": { "Problem": problem() }, "headers": responses::fields() },
     })
 }
 
@@ -48,12 +81,12 @@ fn problem() -> Value {
     })
 }
 
-fn operation(endpoint: &Endpoint) -> Value {
+fn operation(endpoint: &Endpoint, members: Option<&[Member]>) -> Value {
     let mut operation = json!({
         "operationId": endpoint.name,
         "summary": endpoint.summary,
         "parameters": parameters(endpoint),
-        "responses": responses(endpoint),
+        "responses": responses::of(endpoint, members),
     });
     if let Some(body) = request_body(endpoint) {
         operation["requestBody"] = body;
@@ -136,7 +169,7 @@ fn parameter(param: &Param) -> Option<Value> {
         "name": param.name,
         "in": place,
         "required": param.from == In::Path || param.absent == Absent::Refused,
-        "schema": schema(param),
+        "schema": schema::of_param(param),
     });
     if param.is_array {
         // Separated by commas, or given more than once.
@@ -146,44 +179,6 @@ fn parameter(param: &Param) -> Option<Value> {
     Some(parameter)
 }
 
-/// Of a value, by the name of its type in Postgres.
-fn schema(param: &Param) -> Value {
-    let mut element = match param.type_name.as_str() {
-        "int2" | "int4" => json!({ "type": "integer", "format": "int32" }),
-        "int8" => json!({ "type": "integer", "format": "int64" }),
-        "float4" | "float8" | "numeric" => json!({ "type": "number" }),
-        "bool" => json!({ "type": "boolean" }),
-        "timestamptz" | "timestamp" => json!({ "type": "string", "format": "date-time" }),
-        "date" => json!({ "type": "string", "format": "date" }),
-        "uuid" => json!({ "type": "string", "format": "uuid" }),
-        // In a query it is JSON as text; in a body any JSON.
-        "json" | "jsonb" if param.from == In::Query => {
-            json!({ "type": "string", "contentMediaType": "application/json" })
-        }
-        "json" | "jsonb" => json!({}),
-        other => json!({ "type": "string", "x-larder-type": other }),
-    };
-    if !param.values.is_empty() {
-        element["enum"] = json!(param.values);
-    }
-    let is_number = matches!(param.type_name.as_str(), "int2" | "int4" | "int8");
-    let (low, high) = match (param.is_array, is_number) {
-        (true, _) => ("minItems", "maxItems"),
-        (false, true) => ("minimum", "maximum"),
-        (false, false) => ("minLength", "maxLength"),
-    };
-    let mut schema = if param.is_array { json!({ "type": "array", "items": element }) } else { element };
-    if let Some((from, to)) = param.range {
-        schema[low] = json!(from);
-        schema[high] = json!(to);
-    }
-    if let Absent::Default(value) = &param.absent {
-        let parsed = serde_json::from_str(value).ok().filter(|_| is_number || param.type_name == "bool");
-        schema["default"] = parsed.unwrap_or_else(|| json!(value));
-    }
-    schema
-}
-
 fn object<'p>(members: impl Iterator<Item = &'p Param>) -> Value {
     let (mut properties, mut required) = (Map::new(), Vec::new());
     for param in members {
@@ -191,7 +186,7 @@ fn object<'p>(members: impl Iterator<Item = &'p Param>) -> Value {
         if param.absent == Absent::Refused {
             required.push(name.clone());
         }
-        properties.insert(name, schema(param));
+        properties.insert(name, schema::of_param(param));
     }
     json!({ "type": "object", "properties": properties, "required": required })
 }
@@ -207,101 +202,4 @@ fn request_body(endpoint: &Endpoint) -> Option<Value> {
         return None;
     };
     Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }))
-}
-
-fn responses(endpoint: &Endpoint) -> Value {
-    let mut responses = Map::new();
-    let mut add = |status: &str, response: Value| {
-        responses.insert(status.to_owned(), response);
-    };
-    match (endpoint.rows, &endpoint.location) {
-        (Rows::Exec, _) => add("204", json!({ "description": "Done" })),
-        (_, Some(location)) => {
-            let mut made = json_answer("Made", row(endpoint));
-            let what = format!("`{}`", template(location));
-            made["headers"] = json!({ "Location": { "description": what, "schema": { "type": "string" } } });
-            add("201", made);
-        }
-        (rows, None) => add("200", json_answer("The answer", answer(endpoint, rows))),
-    }
-    if endpoint.is_read() {
-        add("304", json!({ "description": "What the client has is still so (`If-None-Match`)" }));
-    }
-    let mut problem = |status: &str, why: &str| {
-        let schema = json!({ "$ref": "#/components/schemas/Problem" });
-        let content = json!({ "application/problem+json": { "schema": schema } });
-        add(status, json!({ "description": why, "content": content }));
-    };
-    problem("400", "A parameter is missing, malformed or out of range; the document names it");
-    if endpoint.rows == Rows::One || endpoint.rows == Rows::Exec {
-        problem("404", "There is no such row");
-    }
-    if !endpoint.is_read() {
-        problem("409", "It is there already, or a request with the same key is under way");
-        problem("413", "The body is too large");
-        problem("415", "The body is not JSON");
-        problem("422", "A member of the body is malformed, or the database refuses it");
-        if endpoint.version.is_some() {
-            problem("412", "It is not the version that `If-Match` names");
-        }
-        if endpoint.requires_version {
-            problem("428", "`If-Match` is missing");
-        }
-    }
-    problem("503", "No server can answer now; see `Retry-After`");
-    problem("504", "The statement took too long");
-    Value::Object(responses)
-}
-
-fn json_answer(description: &str, schema: Value) -> Value {
-    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
-}
-
-/// What the statement makes of it, no header says, but for one of columns: those are an object.
-fn row(endpoint: &Endpoint) -> Value {
-    match endpoint.body {
-        Body::Columns => json!({ "type": "object" }),
-        Body::Json => json!({}),
-    }
-}
-
-fn answer(endpoint: &Endpoint, rows: Rows) -> Value {
-    let items = json!({ "type": "array", "items": row(endpoint) });
-    let of = |properties: Value| {
-        let required: Vec<&String> =
-            properties.as_object().map(|all| all.keys().collect()).unwrap_or_default();
-        let required = json!(required);
-        json!({ "type": "object", "properties": properties, "required": required })
-    };
-    let (text, truth) = (json!({ "type": ["string", "null"] }), json!({ "type": "boolean" }));
-    let number = json!({ "type": "integer" });
-    match rows {
-        Rows::One | Rows::Exec => row(endpoint),
-        Rows::Many => items,
-        Rows::Cursor { both_ways: false, .. } => {
-            of(json!({ "items": items, "nextCursor": text, "hasNextPage": truth }))
-        }
-        Rows::Cursor { both_ways: true, .. } => of(json!({
-            "items": items,
-            "nextCursor": text,
-            "previousCursor": text,
-            "hasNextPage": truth,
-            "hasPreviousPage": truth,
-        })),
-        Rows::Page { total, .. } => {
-            let what = match total {
-                Total::Exact(max) => format!("Counted no further than {max}; see `totalIsExact`"),
-                Total::Estimate => "An estimate".to_owned(),
-            };
-            of(json!({
-                "items": items,
-                "page": { "type": "integer", "description": format!("At most {MAX_OFFSET} rows are skipped") },
-                "limit": number,
-                "total": { "type": "integer", "description": what },
-                "totalIsExact": truth,
-                "totalPages": number,
-                "hasNextPage": truth,
-            }))
-        }
-    }
 }

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Body;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tracing::{debug, error};
@@ -212,28 +212,59 @@ impl Worker {
             }
             "metrics" => (StatusCode::OK, self.shared.metrics_page().into()),
             "status" => (StatusCode::OK, self.shared.status_page().into()),
-            "openapi.json" => (StatusCode::OK, live.documents.openapi.clone()),
-            "docs" => (StatusCode::OK, live.documents.page.clone()),
+            "openapi.json" | "docs" => return Some(self.described(live, request, page)),
             _ => return Some(Error::NoEndpoint.response()),
         };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Some(Error::Method { allow: "GET, HEAD".to_owned() }.response());
+        if !is_get(request.method()) {
+            return Some(not_get());
         }
         let mut response = Response::new(Full::new(text));
         *response.status_mut() = status;
         let kind = match page {
-            "status" | "openapi.json" => "application/json",
-            "docs" => "text/html; charset=utf-8",
+            "status" => "application/json",
             _ => "text/plain; version=0.0.4; charset=utf-8",
         };
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if page == "docs" {
-            let policy = HeaderValue::from_static(PAGE_POLICY);
-            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-        }
         Some(response)
     }
+
+    /// What the catalogue says of itself changes with the query files, and is validated at each use.
+    fn described<B>(&self, live: &Live, request: &Request<B>, page: &str) -> Response<Full<Bytes>> {
+        if !is_get(request.method()) {
+            return not_get();
+        }
+        let documents = live.documents(self.shared.ready().flat_map(Database::sessions));
+        let (document, kind) = match page {
+            "docs" => (&documents.page, "text/html; charset=utf-8"),
+            _ => (&documents.openapi, "application/json"),
+        };
+        let is_known = answer::is_known(request.headers(), &document.etag);
+        let body = if is_known { Bytes::new() } else { document.text.clone() };
+        let mut response = Response::new(Full::new(body));
+        let fields = response.headers_mut();
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if let Ok(etag) = HeaderValue::from_str(&document.etag) {
+            fields.insert(ETAG, etag);
+        }
+        if page == "docs" {
+            fields.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+        }
+        if is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        response
+    }
+}
+
+fn is_get(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn not_get() -> Response<Full<Bytes>> {
+    Error::Method { allow: "GET, HEAD".to_owned() }.response()
 }
 
 /// What hyper lets through and no endpoint wants.

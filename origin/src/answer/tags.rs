@@ -12,7 +12,7 @@ use tokio_postgres::types::{Kind, Type};
 use super::raw;
 use crate::catalogue::prepare;
 use crate::catalogue::tags::{MAX_TAG_BYTES, push_escaped};
-use crate::catalogue::{Endpoint, Piece, TagTemplate};
+use crate::catalogue::{Endpoint, Param, Piece, TagTemplate};
 use crate::params::{Given, elements};
 
 /// Proxies bound a head; one that does not fit is no answer at all. An answer whose tags do not fit must not be stored, so it says so.
@@ -54,9 +54,9 @@ pub(super) fn tags(endpoint: &Endpoint, given: &Given, rows: &[&Row]) -> Option<
 
 fn add(tags: &mut Tags, endpoint: &Endpoint, given: &Given, rows: &[&Row]) -> Result<(), TooLong> {
     for template in &endpoint.tags {
-        if let Some(array) = array_of(template, endpoint, given) {
+        if let Some((param, array)) = array_of(template, endpoint, given) {
             for element in array {
-                tags.push(fill(template, |_, tag| push_escaped(&element, tag)))?;
+                tags.push(fill(template, |_, tag| push_given(param, &element, tag)))?;
             }
         } else if template.values().all(|name| endpoint.is_param(name)) {
             render(template, endpoint, given, None).map_or(Ok(()), |tag| tags.push(tag))?;
@@ -82,10 +82,15 @@ fn add(tags: &mut Tags, endpoint: &Endpoint, given: &Given, rows: &[&Row]) -> Re
 }
 
 /// The elements of the parameter that is an array, if the template has one: it has no other value then.
-fn array_of(template: &TagTemplate, endpoint: &Endpoint, given: &Given) -> Option<Vec<String>> {
+fn array_of<'e>(
+    template: &TagTemplate,
+    endpoint: &'e Endpoint,
+    given: &Given,
+) -> Option<(&'e Param, Vec<String>)> {
     let name = template.values().next()?;
     let index = endpoint.params.iter().position(|param| param.name == name && param.is_array)?;
-    Some(elements(given.values.get(index)?.as_deref().unwrap_or_default()))
+    let array = elements(given.values.get(index)?.as_deref().unwrap_or_default());
+    Some((endpoint.params.get(index)?, array))
 }
 
 /// The type of the elements, if the template's column is an array: it has no other value then. All rows have the same columns.
@@ -104,11 +109,9 @@ pub(crate) fn render(
 ) -> Option<String> {
     let mut is_whole = true;
     let tag = fill(template, |name, tag| {
-        let pushed = match endpoint.params.iter().position(|param| param.name == *name) {
-            Some(param) => {
-                let value = given.values.get(param).and_then(Option::as_deref);
-                value.map(|value| push_escaped(value, tag))
-            }
+        let mut params = endpoint.params.iter().zip(&given.values);
+        let pushed = match params.find(|(param, _)| param.name == *name) {
+            Some((param, value)) => value.as_ref().map(|value| push_given(param, value, tag)),
             None => row.and_then(|row| push_column(row, name, tag)),
         };
         is_whole &= pushed.is_some();
@@ -125,6 +128,16 @@ fn fill(template: &TagTemplate, mut push: impl FnMut(&str, &mut String)) -> Stri
         }
     }
     tag
+}
+
+/// As Postgres writes it: to ask for `007` is to ask for `7`, and a change of that row has to find the answer.
+fn push_given(param: &Param, value: &str, tag: &mut String) {
+    match (param.type_name.as_str(), value.parse::<i64>()) {
+        // Writing to a String cannot fail.
+        ("int2" | "int4" | "int8", Ok(number)) => drop(write!(tag, "{number}")),
+        ("uuid", _) => push_escaped(&value.to_ascii_lowercase(), tag),
+        _ => push_escaped(value, tag),
+    }
 }
 
 /// `None` for NULL, and for what is not there.

@@ -59,8 +59,10 @@ pub(crate) fn table_tag(name: &str) -> String {
 /// Whether a text names a table: `name` or `schema.name`, as it is in the catalogue, without quotes.
 pub(crate) fn is_table(text: &str) -> bool {
     let is_part = |part: &str| {
-        let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '.' | '{' | '}');
-        (1..=MAX_NAME_BYTES).contains(&part.len()) && part.chars().all(is_plain)
+        let is_plain = |c: char| {
+            (c == ' ' || !c.is_whitespace()) && !c.is_control() && !matches!(c, '"' | '.' | '{' | '}')
+        };
+        (1..=MAX_NAME_BYTES).contains(&part.len()) && part.trim() == part && part.chars().all(is_plain)
     };
     match text.split_once('.') {
         Some((schema, name)) => is_part(schema) && is_part(name),
@@ -252,6 +254,8 @@ mod tests {
             ("users", true),
             ("shop.Orders", true),
             ("größe", true),
+            ("Order Lines", true),
+            (" a", false),
             ("", false),
             (".a", false),
             ("a.", false),

@@ -17,12 +17,13 @@ use super::fleet::Role;
 use super::queue::Queue;
 use super::stamp::Stamps;
 use super::target::{Opened, Target};
-use crate::catalogue::prepare::{self, NotPrepared, Prepared};
-use crate::catalogue::{Endpoint, EndpointId, LaneKind};
+use crate::catalogue::prepare::{self, BodyColumns, NotPrepared, Prepared};
+use crate::catalogue::{Body, Catalogue, Endpoint, EndpointId, LaneKind};
 use crate::config::{DatabaseConfig, Driver, Purpose};
 use crate::error::chain;
 use crate::faults::Faults;
 use crate::live::Live;
+use crate::openapi::Described;
 use crate::params::Bound;
 
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -335,6 +336,20 @@ impl Session {
         if known.get(&place).is_some_and(|known| Arc::ptr_eq(known, outdated)) {
             known.remove(&place);
         }
+    }
+
+    /// What the rows of `body: columns` are made of, if all of these statements are prepared here.
+    pub(crate) fn describe(&self, catalogue: &Catalogue) -> Option<Described> {
+        let prepared = self.known();
+        let mut described = Described::new();
+        for endpoint in catalogue.endpoints.iter().filter(|endpoint| endpoint.body == Body::Columns) {
+            // All variants have the same columns.
+            match &prepared.get(&(endpoint.id, 0))?.layout.body {
+                BodyColumns::Columns(members) => drop(described.insert(endpoint.id, members.clone())),
+                BodyColumns::Json(_) | BodyColumns::Nothing => (),
+            }
+        }
+        Some(described)
     }
 
     async fn prepare_all(&self) -> Result<Faults, tokio_postgres::Error> {

@@ -92,6 +92,24 @@ impl Target {
         named.into_iter().enumerate().map(target).collect()
     }
 
+    /// For commands that ask one server: the first that answers, in the order of the configuration.
+    ///
+    /// # Errors
+    /// What is wrong with each; a pooler is not asked.
+    pub(crate) async fn first(config: &DatabaseConfig) -> Result<Client, Vec<String>> {
+        let mut unreachable = Vec::new();
+        for target in Self::all(config) {
+            let opened = target.open(Purpose::Reads(config.statement_timeout), config.connect_timeout).await;
+            let why = match opened {
+                Ok(Opened { client, is_pooled: false, .. }) => return Ok(client),
+                Ok(Opened { .. }) => POOLER_ADVICE.to_owned(),
+                Err(e) => not_connected(&e),
+            };
+            unreachable.push(format!("{} ({}): {why}", target.name, target.url));
+        }
+        Err(unreachable)
+    }
+
     /// Connects. A pooler that shares sessions shows itself: it refuses our settings, or does not pass them on.
     pub(crate) async fn open(
         &self,

@@ -4,8 +4,10 @@
 
 use std::fmt::Write as _;
 
+use tokio_postgres::types::{Kind, Type};
+
 use super::select::Selected;
-use super::shape;
+use super::shape::{self, Filter};
 use super::table::{Column, Table};
 use super::words::slug;
 use crate::catalogue::prepare::is_tag_type;
@@ -76,6 +78,14 @@ fn by_columns<'t>(selected: &mut Selected<'t>, columns: &[&'t Column]) -> Option
 /// Such as `team:{public_id}:chats`; of the row that the variable is looked up in as well, if it alone says all of it.
 fn list<'t>(selected: &Selected<'t>) -> Tag<'t> {
     let (table, filters) = (selected.table, selected.filters);
+    let word = slug(&table.name);
+    let value =
+        |filter: &Filter<'_>| filter.through.map_or(filter.column, |through| through.column).kind().clone();
+    let is_same_text = |kind: &Type| is_tag_type(kind) || matches!(kind.kind(), Kind::Enum(_));
+    if !filters.iter().all(|filter| is_same_text(&value(filter))) {
+        // Of a date there are many spellings, of which the row has one.
+        return (word.clone(), vec![(table, Some(word))]);
+    }
     let (mut tag, mut of_row, mut of_other) = (String::new(), Some(String::new()), Some(String::new()));
     let mut others = Vec::new();
     for filter in filters {
@@ -94,7 +104,6 @@ fn list<'t>(selected: &Selected<'t>) -> Tag<'t> {
         };
         of_row = of_row.zip(own).map(|(of_row, own)| format!("{of_row}{of}:{own}:"));
     }
-    let word = slug(&table.name);
     let mut rows = vec![(table, of_row.map(|of_row| of_row + &word))];
     rows.extend(others.into_iter().map(|other| (other, of_other.clone().map(|of_other| of_other + &word))));
     (tag + &word, rows)

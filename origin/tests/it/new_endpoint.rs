@@ -162,6 +162,8 @@ fn odd_names_and_keys_of_several_columns_answer() {
     let expected = r#"{"Order No":1,"select":"101","sku":"s","secret":"x","aB":2,"mood":"glad","took":"1 day","tags":null,"data":null,"doubled":2,"version":1}"#;
     assert_eq!((one.status, one.text().as_str()), (200, expected));
     assert_eq!(one.field("cache-tag"), Some("order_line:1:101"));
+    // Another spelling of the same row, and a change of that row finds it.
+    assert_eq!(serving.get("/order-lines/+01/101").field("cache-tag"), Some("order_line:1:101"));
     let first = serving.json("/order-lines?limit=2");
     let next =
         serving.json(&format!("/order-lines?limit=2&cursor={}", first["nextCursor"].as_str().unwrap()));

@@ -14,6 +14,13 @@ fn document() -> Value {
     serde_json::from_str(&said.out).unwrap()
 }
 
+/// As a server says of its rows, too.
+fn with_columns(database: &Database) -> Value {
+    let said = database.run(&["openapi", "--columns"]);
+    said.expect_code(0);
+    serde_json::from_str(&said.out).unwrap()
+}
+
 fn object(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap_or_else(|| panic!("not an object: {value}"))
 }
@@ -49,6 +56,7 @@ fn every_route_of_the_files_that_ship_is_described_and_nothing_else() {
 fn every_operation_has_what_openapi_asks_of_it() {
     let document = document();
     assert_eq!(document["openapi"], "3.1.0");
+    let is_there = |at: &str| document.pointer(at.strip_prefix('#').unwrap()).is_some();
     let mut names = Vec::new();
     for (method, path, operation) in operations(&document) {
         let what = format!("{method} {path}");
@@ -84,8 +92,13 @@ fn every_operation_has_what_openapi_asks_of_it() {
             );
             for (_, content) in response["content"].as_object().into_iter().flatten() {
                 let reference = content["schema"]["$ref"].as_str();
-                let is_there = |at: &str| document.pointer(at.strip_prefix('#').unwrap()).is_some();
                 assert!(reference.is_none_or(is_there), "{what}: {status}: {reference:?}");
+            }
+            for (name, field) in object(&response["headers"]) {
+                assert!(
+                    field["$ref"].as_str().map_or(name == "Location", is_there),
+                    "{what}: {name}: {field}"
+                );
             }
         }
     }
@@ -99,10 +112,11 @@ fn every_operation_has_what_openapi_asks_of_it() {
 fn the_worker_answers_as_it_says() {
     let database = Database::seeded();
     let mut serving = database.serve();
+    serving.until("/-/readyz", |response| response.status == 200);
     let answer = serving.get("/openapi.json");
     assert_eq!((answer.status, answer.field("content-type")), (200, Some("application/json")));
     let document: Value = serde_json::from_str(&answer.text()).unwrap();
-    assert_eq!(document, self::document());
+    assert_eq!(document, with_columns(&database));
     assert_eq!(serving.get("/-/openapi.json").text(), answer.text());
     assert_eq!(serving.call("POST", "/openapi.json", &[]).status, 405);
     for (method, path, operation) in operations(&document) {
@@ -141,12 +155,26 @@ fn asks(serving: &mut Serving, path: &str, operation: &Value) {
         format!("{target}?{}", all.join("&"))
     };
     let said = |serving: &mut Serving, target: &str| {
-        let status = serving.get(target).status;
-        assert!(
-            operation["responses"][status.to_string()].is_object(),
-            "{target}: {status} is not described"
-        );
-        status
+        let answer = serving.get(target);
+        let response = &operation["responses"][answer.status.to_string()];
+        assert!(response.is_object(), "{target}: {} is not described", answer.status);
+        // Every field that is described is there, and every one of ours is described.
+        let described = object(&response["headers"]);
+        for name in described.keys() {
+            let is_there = answer.field(&name.to_lowercase()).is_some();
+            assert!(is_there, "{target}: {} without {name}", answer.status);
+        }
+        for name in
+            ["etag", "cache-control", "cache-tag", "larder-version", "larder-served-by", "retry-after"]
+        {
+            let is_described = described.keys().any(|known| known.eq_ignore_ascii_case(name));
+            assert_eq!(answer.field(name).is_some(), is_described, "{target}: {} {name}", answer.status);
+        }
+        if answer.status == 200 {
+            let schema = &response["content"]["application/json"]["schema"];
+            fits(&serde_json::from_str(&answer.text()).unwrap(), schema, target);
+        }
+        answer.status
     };
     assert_eq!(said(serving, &with("")), 200, "{target}");
     for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
@@ -162,6 +190,81 @@ fn asks(serving: &mut Serving, path: &str, operation: &Value) {
             assert_eq!(said(serving, &with(&format!("{name}=nonsense"))), 400, "{target}: {name}");
         }
     }
+}
+
+/// As much of JSON Schema as the document uses for answers; unknown members are none.
+#[track_caller]
+fn fits(value: &Value, schema: &Value, what: &str) {
+    let is_a = |kind: &Value| match kind.as_str().unwrap() {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("{what}: type {other}"),
+    };
+    let kinds = schema["type"].as_array().map_or(std::slice::from_ref(&schema["type"]), Vec::as_slice);
+    let is_one = schema["type"].is_null() || kinds.iter().any(is_a);
+    assert!(is_one, "{what}: {value} is not {schema}");
+    for (name, value) in value.as_object().into_iter().flatten().filter(|_| schema["properties"].is_object())
+    {
+        let member = &schema["properties"][name];
+        assert!(!member.is_null(), "{what}: {name} is not described");
+        fits(value, member, what);
+    }
+    for item in value.as_array().into_iter().flatten() {
+        fits(item, &schema["items"], what);
+    }
+}
+
+#[test]
+fn rows_are_described_when_a_server_was_asked_and_writes_with_what_their_answers_say() {
+    let database = Database::seeded();
+    let plain = document();
+    let row = "/paths/~1runs~1{public_id}/get/responses/200/content/application~1json/schema";
+    assert_eq!(plain.pointer(row).unwrap(), &serde_json::json!({"type": "object"}));
+    let described = with_columns(&database);
+    let members = &described.pointer(row).unwrap()["properties"];
+    assert_eq!(members["startedAt"], serde_json::json!({"type": ["string", "null"], "format": "date-time"}));
+    assert!(members["id"].is_null(), "what is for tags alone is no member: {members}");
+    let said = Said::of(&mut origin(&["openapi", "--columns"]));
+    assert!(said.expect_code(1).err.contains("--columns asks a server"), "{said:?}");
+
+    let fields = |path: &str, status: &str| {
+        let response = plain.pointer(&format!("/paths/{path}/responses/{status}")).unwrap();
+        object(&response["headers"]).keys().cloned().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        fields("~1runs/post", "201"),
+        "Cache-Control ETag Idempotency-Replayed Larder-Commit Larder-Served-By Location"
+    );
+    assert_eq!(
+        fields("~1teams~1{public_id}~1members~1{user}/delete", "204"),
+        "Cache-Control Larder-Commit Larder-Served-By"
+    );
+    assert_eq!(fields("~1runs/post", "503"), "Cache-Control Retry-After");
+    assert_eq!(fields("~1runs/post", "409"), "Cache-Control");
+    for (name, field) in object(&plain["components"]["headers"]) {
+        assert!(field["schema"].is_object() && field["description"].is_string(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_said_of_the_endpoints_is_validated_and_not_sent_twice() {
+    let mut serving = Database::seeded().serve();
+    serving.until("/-/readyz", |response| response.status == 200);
+    for page in ["/openapi.json", "/-/docs"] {
+        let first = serving.get(page);
+        let etag = first.field("etag").unwrap().to_owned();
+        assert_eq!((first.status, first.field("cache-control")), (200, Some("no-cache")), "{page}");
+        let again = serving.get_with(page, &[("if-none-match", &etag)]);
+        assert_eq!((again.status, again.text().as_str()), (304, ""), "{page}");
+        assert_eq!((again.field("etag"), again.field("content-type")), (Some(etag.as_str()), None), "{page}");
+        assert_eq!(serving.get_with(page, &[("if-none-match", "\"other\"")]).status, 200, "{page}");
+    }
+    assert_eq!(serving.get("/-/status").field("cache-control"), Some("no-store"));
 }
 
 #[test]
