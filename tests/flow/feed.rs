@@ -797,3 +797,26 @@ fn what_nobody_stores_is_asked_for_once_more_as_well() {
         assert_eq!(origin.count(), before + 1, "{method}");
     }
 }
+
+#[test]
+fn a_commit_is_no_sign_that_the_feed_is_where_the_database_is() {
+    let origin = Origin::start(|_, answering| {
+        let fields = [
+            ("cache-control", "max-age=600"),
+            ("cache-tag", "user:1"),
+            ("larder-version", "snapshot=900:900:; timeline=1"),
+        ];
+        answering.reply(200, &fields, "x")
+    });
+    let feed = Feed::start();
+    let proxy = fed(&origin, &feed, "on_loss = \"pass\"", "");
+    let mut telling = feed.begun(&proxy, 1000);
+    assert_status(&proxy.get("/a"), STORED);
+    proxy.clock.advance(Duration::from_secs(61));
+    // It may be of a minute ago.
+    telling.commit(&proxy, 500, 2000, &["user:2"]);
+    assert_ne!(proxy.get("/a").field("cache-status").map(|status| status.contains("; hit")), Some(true));
+    telling.at(&proxy, 2001, None);
+    proxy.get("/a");
+    assert_status(&proxy.get("/a"), HIT);
+}

@@ -38,7 +38,7 @@ enum Command {
   cargo xtask demo --check             walk through it, say what was seen, exit 0 or 1
   cargo xtask demo --port-base 18080   proxy on 18080, origin worker on 18081, admin on 18082")]
     Demo(demo::Options),
-    /// Everything that makes a change trusted: format, lints, unit tests, guests, end-to-end tests, the walk
+    /// Everything that makes a change trusted: format, lints, unit tests, guests, end-to-end tests, the walk, faults under load
     Test(test::Options),
     /// One benchmark beside its peers, in one run
     #[command(after_help = "Examples:

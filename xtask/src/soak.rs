@@ -39,7 +39,7 @@ enum What {
 }
 
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Stale {
+struct Stale {
     /// How long, in minutes
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1440))]
     minutes: u32,
@@ -58,6 +58,22 @@ pub(crate) struct Stale {
     /// Programs built without optimizations
     #[arg(long)]
     dev: bool,
+}
+
+impl Options {
+    /// On a machine that has other things to do, with programs as they are built for tests.
+    pub(crate) fn gentle(minutes: u32) -> Options {
+        Options {
+            what: What::Stale(Stale {
+                minutes,
+                seed: 1,
+                writes: 40,
+                reads: 300,
+                no_faults: false,
+                dev: true,
+            }),
+        }
+    }
 }
 
 const PROXY: &str = r#"[feed]
@@ -86,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
 
 /// Whether it ended without a violation.
 #[expect(clippy::disallowed_methods, reason = "it lasts as long as was asked for")]
-pub(crate) fn stale(options: &Stale) -> Result<bool, Error> {
+fn stale(options: &Stale) -> Result<bool, Error> {
     let profile = if options.dev { Profile::Dev } else { Profile::Release };
     let stack = Stack::start(profile, RESOURCES, &PROXIES)?;
     let subjects = stack.subjects(SUBJECTS)?;

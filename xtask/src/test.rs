@@ -1,5 +1,5 @@
-//! What makes a change trusted: format, lints, unit tests, guests, end-to-end tests on real Postgres clusters, and the
-//! walk through the whole system. CI runs this and nothing else.
+//! What makes a change trusted: format, lints, unit tests, guests, end-to-end tests on real Postgres clusters, the walk through
+//! the whole system, and faults under load. CI runs this and nothing else.
 
 use std::{
     ffi::OsString,
@@ -8,13 +8,16 @@ use std::{
     time::Instant,
 };
 
-use crate::{Error, demo, stop};
+use crate::{Error, demo, soak, stop};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// Leave out the walk through the whole system at the end
+    /// Leave out what takes minutes at the end: the walk through the whole system, and the soak
     #[arg(long)]
     no_walk: bool,
+    /// Five minutes of the soak in place of one
+    #[arg(long, conflicts_with = "no_walk")]
+    full: bool,
 }
 
 /// What was counted so far: single tests, and each stage as one more.
@@ -39,6 +42,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     if !options.no_walk {
         tally.stage("the walk through the whole system (cargo xtask demo --check)", || {
             Ok(demo::run(&demo::Options::quick_check()?)? == ExitCode::SUCCESS)
+        });
+        let minutes = if options.full { 5 } else { 1 };
+        tally.stage(&format!("faults under load (cargo xtask soak stale --minutes {minutes})"), || {
+            Ok(soak::run(&soak::Options::gentle(minutes))? == ExitCode::SUCCESS)
         });
     }
     if !tally.failures.is_empty() {

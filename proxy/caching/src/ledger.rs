@@ -71,8 +71,8 @@ impl Epoch {
 pub struct Horizon {
     /// Of every later commit the feed tells.
     pub position: Position,
-    /// Every earlier commit was made by a transaction before this one: `xmax` of a snapshot of the primary that was taken when the
-    /// position was there.
+    /// Every earlier commit was made by a transaction before this one: a number that the primary gave out when the position was there
+    /// (`pg_current_xact_id()`). The `xmax` of a snapshot would not do: what is in the WAL and not yet visible may lie beyond it.
     pub xid: Xid,
 }
 

@@ -205,7 +205,7 @@ impl Account {
         }
         let mut told = self.lock();
         told.ledger.apply(xid, end, now);
-        self.heard(&mut told, now);
+        self.reached(&mut told);
         self.counts.events.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -216,7 +216,8 @@ impl Account {
         if let Some(snapshot) = shown {
             told.ledger.primary_shows(snapshot);
         }
-        self.heard(&mut told, now);
+        self.reached(&mut told);
+        self.heard_ms.store(now.as_ms(), Ordering::SeqCst);
     }
 
     /// The account broke off.
@@ -244,10 +245,10 @@ impl Account {
         told.ledger.epoch().map(|_| told.ledger.position())
     }
 
-    fn heard(&self, told: &mut Told, now: Timestamp) {
+    /// A commit is no sign of life: it may be of long ago. Heartbeats are given only by who is where the primary is.
+    fn reached(&self, told: &mut Told) {
         let told_to = told.mark(told.ledger.position());
         self.told_to.store(told_to.number(), Ordering::SeqCst);
-        self.heard_ms.store(now.as_ms(), Ordering::SeqCst);
     }
 
     /// The account ends now, or ended when it had been silent for too long.
