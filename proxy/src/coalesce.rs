@@ -206,7 +206,8 @@ fn follow(
         StoredBody::Whole(_) | StoredBody::Part(..) => None,
         StoredBody::Arriving(arriving) => Some(arriving.reader()?),
     };
-    Some(Reusable { outcome: Outcome::Collapsed, why, wants_refresh: false, reader, ..reusable })
+    let loss = feed::loss(worker, plan, stored);
+    Some(Reusable { outcome: Outcome::Collapsed, why, wants_refresh: false, reader, loss, ..reusable })
 }
 
 /// Whether a request that came when the change feed was at `joined` may have what another one fetches. What is not, or no longer,

@@ -291,7 +291,13 @@ fn reused_status(reusable: &Reusable) -> HeaderValue {
     let mut text = [0; 96];
     let mut rest = text.as_mut_slice();
     let written = match reusable.outcome {
-        Outcome::Collapsed => write!(rest, "larder; fwd={why}; collapsed; ttl={ttl_s}"),
+        Outcome::Collapsed => {
+            let (begin, why_not) = match reusable.loss {
+                Some(loss) => ("; detail=", loss.as_str()),
+                None => ("", ""),
+            };
+            write!(rest, "larder; fwd={why}; collapsed; ttl={ttl_s}{begin}{why_not}")
+        }
         Outcome::Validated => {
             let stored = if reusable.is_stored { "; stored" } else { "" };
             write!(rest, "larder; fwd={why}; fwd-status=304{stored}; ttl={ttl_s}")

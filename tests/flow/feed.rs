@@ -223,7 +223,7 @@ fn stamps_of_another_timeline_say_nothing_that_can_be_stored() {
     let proxy = fed(&upstream.origin, &feed, "", "");
     let mut telling = feed.begun(&proxy, 1000);
     assert_status(&proxy.get("/a"), "larder; fwd=uri-miss; fwd-status=200; detail=feed-gap");
-    assert_eq!(upstream.origin.count(), 1, "nobody knows of an event that it lacks");
+    assert_eq!(upstream.origin.count(), 2, "it may lack what came before the account");
     telling.begin_as(7, 2, 900, false);
     wait::until("the new account", || epochs(&proxy) == 2);
     upstream.stamp(Some("lsn=0/39D; timeline=2"));
@@ -243,6 +243,10 @@ fn what_reaches_back_before_the_account_is_not_stored() {
     let _telling = feed.begun(&proxy, 1000);
     let refused = "larder; fwd=uri-miss; fwd-status=200; detail=feed-gap";
     assert_status(&proxy.get("/a"), refused);
+    // Who asks now is owed what the account began with, and so are all who wait: it is asked for, once.
+    let asked: Vec<_> = upstream.origin.seen();
+    let wanted: Vec<_> = asked.iter().map(|seen| seen.field("larder-min-version")).collect();
+    assert_eq!(wanted, [None, Some("lsn=0/3E8; timeline=1")]);
     upstream.stamp(Some("snapshot=99:99:; timeline=1"));
     assert_status(&proxy.get("/a"), refused);
     upstream.stamp(Some("snapshot=100:100:; timeline=1"));
@@ -582,8 +586,12 @@ fn a_fetch_that_outlasts_its_account_is_not_stored() {
     telling.begin(1000, false);
     wait::until("the new account", || epochs(&proxy) == 2);
     gate.open();
-    assert_status(&answer_of(client), "larder; fwd=uri-miss; fwd-status=200; detail=feed-gap");
-    assert_status(&proxy.get_with("/a", &[("host", "h")]), STORED);
+    // What it may lack is asked for with the beginning of the new one, and that can be kept.
+    assert_status(&answer_of(client), STORED);
+    let wanted: Vec<_> =
+        origin.seen().iter().map(|seen| seen.field("larder-min-version").map(str::to_owned)).collect();
+    assert_eq!(wanted, [None, Some("lsn=0/3E8; timeline=1".to_owned())]);
+    assert_status(&proxy.get_with("/a", &[("host", "h")]), HIT);
 }
 
 #[test]

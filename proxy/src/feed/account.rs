@@ -128,6 +128,8 @@ pub struct Sighting {
     pub seen: Result<Sight, Refusal>,
     /// How far the feed was when the request was sent.
     pub began: Mark,
+    /// Where the account begins: what came before it counts as told.
+    horizon: Mark,
     /// It came with a stamp: from who sends one, a better answer can be asked for.
     is_stamped: bool,
 }
@@ -378,10 +380,15 @@ pub struct Filling {
 impl Filling {
     /// Its head is there. `stamp`: what it says that it was made from.
     pub fn end(mut self, stamp: Option<&Stamp>) -> Sighting {
-        let as_it_began =
-            Sighting { seen: Err(Refusal::NoFeed), began: self.began, is_stamped: stamp.is_some() };
-        let Some(fill) = self.fill.take() else { return as_it_began };
+        let fill = self.fill.take();
         let mut told = self.account.lock();
+        let as_it_began = Sighting {
+            seen: Err(Refusal::NoFeed),
+            began: self.began,
+            horizon: told.origin.1,
+            is_stamped: stamp.is_some(),
+        };
+        let Some(fill) = fill else { return as_it_began };
         let of_feed = told.source.as_ref().map(|source| source.timeline);
         if let (Some(stamp), Some(of_feed)) = (stamp, of_feed)
             && stamp.timeline != of_feed
@@ -430,7 +437,7 @@ impl Sighting {
     pub fn as_of(&self, cells: &[Arc<Cell>]) -> Mark {
         match self.seen {
             Ok(seen) if self.is_stamped => seen.mark,
-            Err(Refusal::BeforeHorizon) if self.better(cells).is_some() => Mark::default(),
+            Err(_) if self.better(cells).is_some() => Mark::default(),
             Ok(_) | Err(_) => self.began,
         }
     }
@@ -440,15 +447,16 @@ impl Sighting {
         self.is_stamped && !self.seen.is_ok_and(|seen| seen.mark >= joined)
     }
 
-    /// The event that it lacks and that a server can be asked for.
+    /// What it lacks, or may lack, and a server can be asked for: the newest event, or all that came before the account.
     pub fn better(&self, cells: &[Arc<Cell>]) -> Option<Mark> {
         let newest = newest(cells);
-        let is_known = match self.seen {
-            Ok(seen) => newest > seen.mark,
-            Err(Refusal::BeforeHorizon) => newest > Mark::default(),
-            Err(Refusal::NoFeed | Refusal::Gap | Refusal::TooSlow | Refusal::NotSettled) => false,
+        let lacking = match self.seen {
+            Ok(seen) => (newest > seen.mark).then_some(newest),
+            Err(Refusal::BeforeHorizon | Refusal::Gap | Refusal::TooSlow) => Some(newest.max(self.horizon)),
+            // Nothing is told by anybody, or it does not say what it was made from.
+            Err(Refusal::NoFeed | Refusal::NotSettled) => None,
         };
-        (is_known && self.is_stamped).then_some(newest)
+        lacking.filter(|_| self.is_stamped)
     }
 }
 
