@@ -50,7 +50,7 @@ mod tls;
 mod tests;
 
 pub(crate) use database::DatabaseConfig;
-pub(crate) use feed::FeedConfig;
+pub(crate) use feed::{FeedConfig, FeedSource};
 pub(crate) use http_url::HttpUrl;
 pub(crate) use monitoring::{Limits, Monitoring};
 use section::{Report, Section};

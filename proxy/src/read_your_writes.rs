@@ -74,6 +74,9 @@ fn take_cookies(request: &mut Request, tokens: &mut Vec<Vec<u8>>) {
 
 /// Whether the feed has told everything up to a session's position, now or within so long.
 pub async fn is_reached(proxy: &Proxy, session: Session, max_wait: Duration) -> bool {
+    if !proxy.feed.is_in_order_of_log() {
+        return false;
+    }
     let reaching = async {
         loop {
             let mut heard = pin!(proxy.heard.notified());

@@ -17,7 +17,10 @@ use caching::version::{Position, Timeline};
 use slab::Slab;
 use tokio::sync::mpsc;
 
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::{
+    feed::Source,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// Changes that are remembered for those who come back, and what their tags may take.
 const MAX_RECENT: usize = 8_192;
@@ -31,23 +34,32 @@ pub const MAX_TAGS: usize = 64;
 /// Of a tag that stands for all rows of a table: who depends on them is not known here.
 const TABLE: &str = "table:";
 
-/// A place in the history of the database, as `Last-Event-ID` has it: `1-16/B374D848`.
+/// A place in the history of the database, as `Last-Event-ID` has it: `1-16/B374D848`; in an account that is one worker's own,
+/// `1-16/B374D848-7f3a`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventId {
     pub timeline: Timeline,
     pub position: Position,
+    /// [`crate::feed::Source::account`].
+    pub account: u64,
 }
 
 impl EventId {
     pub fn parse(text: &str) -> Option<EventId> {
-        let (timeline, position) = text.split_once('-')?;
-        Some(EventId { timeline: Timeline::parse(timeline)?, position: Position::parse(position)? })
+        let mut parts = text.splitn(3, '-');
+        let (timeline, position) = (Timeline::parse(parts.next()?)?, Position::parse(parts.next()?)?);
+        let account = match parts.next() {
+            None => 0,
+            Some(account) => Source::account_of(account)?,
+        };
+        Some(EventId { timeline, position, account })
     }
 }
 
 impl std::fmt::Display for EventId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.timeline, self.position)
+        write!(f, "{}-{}", self.timeline, self.position)?;
+        if self.account == 0 { Ok(()) } else { write!(f, "-{:x}", self.account) }
     }
 }
 
@@ -78,6 +90,7 @@ struct Subscriber {
 struct State {
     /// `None`: no feed was ever heard.
     timeline: Option<Timeline>,
+    account: u64,
     /// What the feed has said and nobody is told yet, oldest first.
     hidden: VecDeque<Change>,
     /// What subscribers were told, oldest first.
@@ -130,6 +143,7 @@ impl Subscriptions {
     pub fn begin(&self, at: EventId) {
         let mut state = self.lock();
         state.timeline = Some(at.timeline);
+        state.account = at.account;
         state.hidden.clear();
         state.recent.clear();
         state.recent_bytes = 0;
@@ -224,7 +238,8 @@ impl Subscriptions {
 
 impl State {
     fn now(&self) -> EventId {
-        EventId { timeline: self.timeline.unwrap_or(Timeline::FIRST), position: self.told }
+        let timeline = self.timeline.unwrap_or(Timeline::FIRST);
+        EventId { timeline, position: self.told, account: self.account }
     }
 
     fn tell(&mut self, change: Change) {
@@ -279,7 +294,8 @@ impl State {
         let now = self.now();
         let Some(last) = last else { return Some(event("ready", now, &[])) };
         // From the future of another proxy: this one has still to come there, and tells all on its way.
-        let is_known = last.timeline == timeline && last.position >= self.remembered_from;
+        let is_same = last.timeline == timeline && last.account == self.account;
+        let is_known = is_same && last.position >= self.remembered_from;
         if !is_known {
             return Some(event("reset", now, &[]));
         }
@@ -350,7 +366,7 @@ mod tests {
 
     use super::*;
 
-    const AT: EventId = EventId { timeline: Timeline::FIRST, position: Position::new(100) };
+    const AT: EventId = EventId { timeline: Timeline::FIRST, position: Position::new(100), account: 0 };
     const MAX: usize = 10;
 
     fn begun() -> Arc<Subscriptions> {
@@ -420,6 +436,30 @@ mod tests {
     }
 
     #[test]
+    fn places_in_an_account_of_one_worker_are_known_in_that_account_alone() {
+        let table = begun();
+        let at = EventId { account: 31, ..AT };
+        table.begin(at);
+        change(&table, 110, &["a"]);
+        table.shown(Position::new(110));
+        let first = |last| events(&mut table.subscribe([Box::from("a")], Some(last), MAX).unwrap());
+        assert_eq!(first(at), [r#"change 1-0/6E-1f {"tags":["a"]}"#]);
+        for other in [AT, EventId { account: 32, ..AT }] {
+            assert_eq!(first(other), [r#"reset 1-0/6E-1f {"tags":[]}"#]);
+        }
+    }
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        for text in ["1-16/B374D848", "2-0/0", "2-0/1-7f3a"] {
+            assert_eq!(EventId::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "1", "1-", "0-0/1", "1-0/1-", "1-0/1-0", "1-0/1-x", "1-0/1-+1", "1-0/1-1-1"] {
+            assert_eq!(EventId::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_forgotten_is_never_passed_over() {
         let table = begun();
         let count = u64::try_from(MAX_RECENT).unwrap() + 10;
@@ -443,7 +483,11 @@ mod tests {
         assert_eq!(events(&mut one), [r#"change 1-0/6E {"tags":["a","b"]}"#]);
         assert_eq!(events(&mut subscribe(&table, &["a"], Some(100))), [r#"reset 1-0/6E {"tags":[]}"#]);
         change(&table, 120, &["a"]);
-        table.begin(EventId { timeline: Timeline::new(2).unwrap(), position: Position::new(200) });
+        table.begin(EventId {
+            timeline: Timeline::new(2).unwrap(),
+            position: Position::new(200),
+            account: 0,
+        });
         assert_eq!(events(&mut one), [r#"reset 2-0/C8 {"tags":[]}"#]);
         table.shown(Position::new(200));
         assert_eq!(events(&mut one), [""; 0]);

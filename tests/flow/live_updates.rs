@@ -12,7 +12,11 @@ const LIVE: &str = "[feed]\nservers = [\"http://127.0.0.1:9\"]\n\
 fn started(more: &str) -> Proxy {
     let origin = Origin::fixed(200, &[], "an app");
     let proxy = Proxy::with_config(&config(&origin, &format!("{LIVE}{more}\n")));
-    proxy.shared.subscriptions.begin(EventId { timeline: Timeline::FIRST, position: Position::new(0x64) });
+    proxy.shared.subscriptions.begin(EventId {
+        timeline: Timeline::FIRST,
+        position: Position::new(0x64),
+        account: 0,
+    });
     proxy
 }
 

@@ -20,6 +20,7 @@ mod paced;
 mod times;
 mod pgbench;
 mod servers;
+mod quiet_feed;
 mod rounds;
 mod load;
 

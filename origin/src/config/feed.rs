@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! [feed]
+//! source = "replication"           # or "triggers", where there is no logical replication
 //! publication = "larder"           # made by `larder-origin feed setup`
 //! slot = "temporary"               # or the name of one that stays: it keeps WAL while nobody reads it
 //! token_file = "feed.token"        # who may listen; needed unless `listen` is for this machine alone
@@ -33,6 +34,7 @@ const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=1024;
 
 #[derive(Debug, Clone)]
 pub(crate) struct FeedConfig {
+    pub(crate) source: FeedSource,
     pub(crate) publication: String,
     /// `None`: one that ends with its connection.
     pub(crate) slot: Option<String>,
@@ -41,6 +43,25 @@ pub(crate) struct FeedConfig {
     pub(crate) ring_events: usize,
     pub(crate) ring_bytes: usize,
     pub(crate) tables: Mapping,
+}
+
+/// What tells of changes in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FeedSource {
+    Replication,
+    Triggers,
+}
+
+impl FromStr for FeedSource {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "replication" => Ok(Self::Replication),
+            "triggers" => Ok(Self::Triggers),
+            _ => Err("is \"replication\" or \"triggers\""),
+        }
+    }
 }
 
 /// Who has it may listen. No log shows it.
@@ -84,7 +105,16 @@ impl FromStr for Token {
 }
 
 pub(super) fn read(mut section: Section<'_>, path: &Path) -> Option<FeedConfig> {
+    let source = match section.get("source") {
+        None => Some(FeedSource::Replication),
+        Some(value) => value.parse("\"replication\" or \"triggers\""),
+    };
+    let is_by_triggers = source == Some(FeedSource::Triggers);
     let publication = match section.get("publication") {
+        Some(value) if is_by_triggers => {
+            value.fault("is of no use with triggers: take it out");
+            None
+        }
         None => Some(DEFAULT_PUBLICATION.to_owned()),
         Some(value) => value.string("\"larder\"").and_then(|name| {
             let is_good = (1..=63).contains(&name.len()) && !name.contains(char::is_control);
@@ -95,6 +125,10 @@ pub(super) fn read(mut section: Section<'_>, path: &Path) -> Option<FeedConfig> 
         }),
     };
     let slot = match section.get("slot") {
+        Some(value) if is_by_triggers => {
+            value.fault("is of no use with triggers: take it out");
+            None
+        }
         None => Some(None),
         Some(value) => value.string("\"temporary\", or a name such as \"larder_1\"").and_then(|name| {
             let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
@@ -121,6 +155,7 @@ pub(super) fn read(mut section: Section<'_>, path: &Path) -> Option<FeedConfig> 
     };
     section.finish();
     Some(FeedConfig {
+        source: source?,
         publication: publication?,
         slot: slot?,
         token: token?,

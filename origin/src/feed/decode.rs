@@ -4,6 +4,7 @@
 //! Everything comes from the network: what is cut short or says of itself what cannot be is `None`, never a panic, and nothing
 //! is allocated for a length that is only claimed. Knows no tables and no tags. Read next: `feed/transaction.rs`.
 
+use super::ddl;
 use super::position::Position;
 
 /// Postgres allows 1,664 columns of anything.
@@ -46,6 +47,10 @@ pub(super) enum Message<'b> {
     },
     Truncate {
         relations: Vec<u32>,
+    },
+    /// The table itself was changed: `feed/ddl.rs`.
+    Altered {
+        relation: u32,
     },
     /// Origins, types, and what the application wrote into the WAL for others.
     Other,
@@ -235,19 +240,43 @@ pub(super) fn message(bytes: &[u8]) -> Option<Message<'_>> {
             let oid = |oid: &[u8]| oid.try_into().map_or(0, u32::from_be_bytes);
             Message::Truncate { relations: rest.chunks_exact(4).map(oid).collect() }
         }
-        b'O' | b'Y' | b'M' => return Some(Message::Other),
+        b'M' => {
+            // Of a transaction or of none, and where it is in the WAL.
+            bytes.take(9)?;
+            let prefix = bytes.text()?;
+            let length = usize::try_from(bytes.number()?).ok()?;
+            let content = std::str::from_utf8(bytes.take(length)?).ok().and_then(|text| text.parse().ok());
+            match content.filter(|_| prefix == ddl::PREFIX) {
+                Some(relation) => Message::Altered { relation },
+                None => Message::Other,
+            }
+        }
+        b'O' | b'Y' => return Some(Message::Other),
         _ => return None,
     };
     bytes.finish()?;
     Some(message)
 }
 
-/// Of a message that was too long to be kept: the table whose row it is about. `None` for what is about none, and must not be
-/// that long.
-pub(super) fn relation_of_long(bytes: &[u8]) -> Option<u32> {
+/// A message that was too long to be kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Long {
+    Row {
+        relation: u32,
+    },
+    /// Of the application, for others.
+    Other,
+}
+
+/// `None` for what must not be that long.
+pub(super) fn long(bytes: &[u8]) -> Option<Long> {
     let Frame::Data(data) = frame(bytes)? else { return None };
     let mut bytes = Bytes(data);
-    matches!(bytes.byte()?, b'I' | b'U' | b'D').then(|| bytes.number())?
+    match bytes.byte()? {
+        b'I' | b'U' | b'D' => Some(Long::Row { relation: bytes.number()? }),
+        b'M' => Some(Long::Other),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

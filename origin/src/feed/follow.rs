@@ -20,7 +20,8 @@ use tokio_postgres::Client;
 use tracing::{debug, info, warn};
 
 use super::Feed;
-use super::decode::{Frame, Message, frame, message, relation_of_long};
+use super::changes;
+use super::decode::{Frame, Long, Message, frame, long, message};
 use super::parents::{self, Recent};
 use super::position::{Position, widen};
 use super::primary::{self, ForeignKeys, Identity, Look, PrimaryError};
@@ -29,11 +30,12 @@ use super::transaction::{Parent, Relations, Senseless, Tables, Transaction};
 use super::wire::{Connection, Streamed, WireError};
 use crate::catalogue::Mapping;
 use crate::clock::{self, Stopwatch};
+use crate::config::FeedSource;
 use crate::database::{self, Target};
 use crate::error::chain;
 
 /// Between two heartbeats: listeners are promised one each 250 ms.
-const BEAT: Duration = Duration::from_millis(200);
+pub(super) const BEAT: Duration = Duration::from_millis(200);
 /// After a commit was told it is looked whether it is shown, and again after so long until it is.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Beyond these the next heartbeats will do.
@@ -45,23 +47,23 @@ const MAX_BEHIND: Duration = Duration::from_secs(1);
 /// A walsender that says nothing for so long is given up. Each heartbeat asks it where it is.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 /// Ticks between two looks at the publication: what is taken out of it is told no more, without a word.
-const TICKS_PER_CHECK: u32 = 10;
+pub(super) const TICKS_PER_CHECK: u32 = 10;
 /// A slot is made when all transactions that write have ended.
 const SLOW_SLOT: Duration = Duration::from_secs(5);
 /// A slot that stays keeps what listeners may not have yet when this process ends.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 /// For all look-ups of a transaction, and how long none is made after one that failed.
-const PATIENCE_OF_FINDS: Duration = Duration::from_millis(250);
+pub(super) const PATIENCE_OF_FINDS: Duration = Duration::from_millis(250);
 const PAUSE_OF_FINDS: Duration = Duration::from_secs(1);
 /// For what is asked now and then.
-const PATIENCE_OF_LOOKS: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE_OF_LOOKS: Duration = Duration::from_secs(10);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// For what only an operator can change.
 const SLOW: Duration = Duration::from_secs(5);
 const SETUP: &str = "run `larder-origin feed setup`, which says what is missing";
 
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("the replication connection to {server}")]
     Wire { server: Arc<str>, source: WireError },
     #[error("{server}: {source}")]
@@ -118,26 +120,23 @@ pub(crate) async fn run(feed: Arc<Feed>, targets: Vec<Arc<Target>>, limit: Durat
     let mut said = String::new();
     loop {
         let Some(target) = database::until_primary(&targets).await else { return };
-        let session = tokio::select! {
-            session = Session::open(&feed, &target, limit, &mut mapping, &mut kept) => session,
-            () = target.until_no_primary() => Err(Failure::NotPrimary { server: target.name.clone() }),
-        };
-        let failure = match session {
-            Ok(mut session) => {
-                pause = BACKOFF.0;
-                if !std::mem::take(&mut said).is_empty() {
-                    info!(server.name = %target.name, "the feed is told again, from {}", target.name);
-                }
-                let failure = match session.follow(&mut mapping).await {
-                    Ok(never) => match never {},
-                    Err(failure) => failure,
-                };
-                if feed.config.slot.is_some() && !failure.breaks_account() {
-                    kept = Some(session.keep());
-                }
-                failure
+        let has_begun = || {
+            pause = BACKOFF.0;
+            if !std::mem::take(&mut said).is_empty() {
+                info!(server.name = %target.name, "the feed is told again, from {}", target.name);
             }
-            Err(failure) => failure,
+        };
+        let following = async {
+            match feed.config.source {
+                FeedSource::Replication => {
+                    stream(&feed, &target, limit, &mut mapping, &mut kept, has_begun).await
+                }
+                FeedSource::Triggers => changes::follow(&feed, &target, limit, &mut mapping, has_begun).await,
+            }
+        };
+        let failure = tokio::select! {
+            failure = following => failure,
+            () = target.until_no_primary() => Failure::NotPrimary { server: target.name.clone() },
         };
         feed.counts.is_current.store(false, Ordering::Relaxed);
         feed.ring.fall_behind();
@@ -165,6 +164,30 @@ pub(crate) async fn run(feed: Arc<Feed>, targets: Vec<Arc<Target>>, limit: Durat
         sleep(pause).await;
         pause = (pause * 2).min(BACKOFF.1);
     }
+}
+
+/// By logical replication, until it fails.
+async fn stream(
+    feed: &Feed,
+    target: &Arc<Target>,
+    limit: Duration,
+    mapping: &mut watch::Receiver<Arc<Mapping>>,
+    kept: &mut Option<Kept>,
+    has_begun: impl FnOnce(),
+) -> Failure {
+    let mut session = match Session::open(feed, target, limit, mapping, kept).await {
+        Ok(session) => session,
+        Err(failure) => return failure,
+    };
+    has_begun();
+    let failure = match session.follow(mapping).await {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    if feed.config.slot.is_some() && !failure.breaks_account() {
+        *kept = Some(session.keep());
+    }
+    failure
 }
 
 type Looking = Pin<Box<dyn Future<Output = Result<Looked, PrimaryError>> + Send>>;
@@ -240,8 +263,10 @@ impl<'f> Session<'f> {
         // After the position.
         let xid = primary::next_xid(&client).await.map_err(of_primary)?;
         let look = primary::look(&client, &identity).await.map_err(of_primary)?;
+        let messages =
+            if primary::has_messages(&client).await.map_err(of_primary)? { ", messages 'true'" } else { "" };
         let start = format!(
-            "START_REPLICATION SLOT {} LOGICAL {position} (proto_version '1', publication_names {})",
+            "START_REPLICATION SLOT {} LOGICAL {position} (proto_version '1', publication_names {}{messages})",
             quoted(&slot, '"'),
             quoted(&quoted(publication, '"'), '\'')
         );
@@ -260,7 +285,7 @@ impl<'f> Session<'f> {
         if !is_continued {
             feed.counts.accounts.fetch_add(1, Ordering::Relaxed);
             let Identity { system, timeline } = identity.clone();
-            feed.ring.begin(Account { system, timeline, position, xid });
+            feed.ring.begin(Account { system, timeline, position, xid, name: None });
         }
         info!(
             server.name = %target.name,
@@ -305,9 +330,6 @@ impl<'f> Session<'f> {
         let mut looking: Option<Looking> = None;
         let mut looked = Stopwatch::start();
         let mut checks_in = 0_u32;
-        let target = self.target.clone();
-        let other_role = target.until_no_primary();
-        tokio::pin!(other_role);
         loop {
             tokio::select! {
                 streamed = self.stream.next() => {
@@ -343,7 +365,6 @@ impl<'f> Session<'f> {
                     looked = Stopwatch::start();
                     looking = Some(self.look(false));
                 }
-                () = &mut other_role => return Err(Failure::NotPrimary { server: self.target.name.clone() }),
                 changed = mapping.changed() => match changed {
                     Ok(()) if **mapping.borrow() == *self.mapping => (),
                     Ok(()) => return Err(Failure::Mapping),
@@ -363,9 +384,14 @@ impl<'f> Session<'f> {
             return Err(self.of_wire(WireError::Closed));
         };
         if is_cut {
-            let relation = relation_of_long(&bytes).ok_or(Senseless("a message that is too long"))?;
-            let transaction = self.transaction.as_mut().ok_or(Senseless("a row without a transaction"))?;
-            return Ok(transaction.take_long(relation, &self.relations)?);
+            return match long(&bytes).ok_or(Senseless("a message that is too long"))? {
+                Long::Row { relation } => {
+                    let transaction = self.transaction.as_mut();
+                    let transaction = transaction.ok_or(Senseless("a row without a transaction"))?;
+                    Ok(transaction.take_long(relation, &self.relations)?)
+                }
+                Long::Other => Ok(()),
+            };
         }
         match frame(&bytes).ok_or(Senseless("a frame that is none"))? {
             Frame::KeepAlive { position, wants_reply } => {
@@ -410,7 +436,8 @@ impl<'f> Session<'f> {
             change @ (Message::Insert { .. }
             | Message::Update { .. }
             | Message::Delete { .. }
-            | Message::Truncate { .. }) => self.change(change),
+            | Message::Truncate { .. }
+            | Message::Altered { .. }) => self.change(change),
             Message::Other => Ok(()),
         }
     }
@@ -441,7 +468,7 @@ impl<'f> Session<'f> {
         counts.events.fetch_add(1, Ordering::Relaxed);
         counts.tags.fetch_add(u64::try_from(tags.len()).unwrap_or(0), Ordering::Relaxed);
         counts.delay_us.store(clock::since(committed_at), Ordering::Relaxed);
-        self.feed.ring.tell(xid, end, &tags);
+        self.feed.ring.tell(&[xid], end, &tags);
         if self.unshown.len() < MAX_UNSHOWN {
             self.unshown.push(xid);
         }
@@ -660,7 +687,7 @@ fn quoted(text: &str, quote: char) -> String {
 }
 
 /// So that no two make a slot of the same name.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     // Without randomness the process has no key for cursors either, and does not start.
     getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
 }

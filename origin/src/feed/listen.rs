@@ -125,18 +125,21 @@ fn is_loopback(host: &str) -> bool {
 fn from(query: &str) -> Result<Option<From>, &'static str> {
     const WHY: &str =
         "from, timeline and system belong together, as a `begin` and the last position said them";
-    let (mut position, mut timeline, mut system) = (None, None, None);
+    let (mut position, mut timeline, mut system, mut account) = (None, None, None, None);
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         let value = crate::params::decode(value, true).ok_or(WHY)?;
         match name {
             "from" => position = Some(value.parse().map_err(|_| WHY)?),
             "timeline" => timeline = Some(value.parse().map_err(|_| WHY)?),
             "system" => system = Some(value),
+            "account" => account = Some(value),
             _ => (),
         }
     }
     match (position, timeline, system) {
-        (Some(position), Some(timeline), Some(system)) => Ok(Some(From { system, timeline, position })),
+        (Some(position), Some(timeline), Some(system)) => {
+            Ok(Some(From { system, timeline, position, account }))
+        }
         (None, None, None) => Ok(None),
         _ => Err(WHY),
     }
@@ -188,7 +191,12 @@ mod tests {
         assert_eq!(from(""), Ok(None));
         assert_eq!(
             from("from=16%2FB374D848&timeline=2&system=7301"),
-            Ok(Some(From { system: "7301".to_owned(), timeline: 2, position: Position(0x16_B374_D848) }))
+            Ok(Some(From {
+                system: "7301".to_owned(),
+                timeline: 2,
+                position: Position(0x16_B374_D848),
+                account: None
+            }))
         );
         for query in ["from=1/1", "from=1/1&timeline=1", "timeline=1&system=7", "from=x&timeline=1&system=7"]
         {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
 
 use super::mapping::qualified;
 use super::position::Position;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The snapshot is taken before the functions run: whatever has ended in it is in the WAL before the position. On a standby
 /// this fails.
-const LOOK: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text, \
+pub(super) const LOOK: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text, \
     ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4, \
     pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text";
 /// Takes a number, so that every transaction that has one by now has a lower one. (The `xmax` of a snapshot would not do: the
@@ -127,11 +127,27 @@ pub(super) async fn connect(target: &Target, limit: Duration) -> Result<Arc<Clie
 }
 
 pub(super) async fn look(client: &Client, identity: &Identity) -> Result<Look, PrimaryError> {
+    read_look(&row_of_look(client).await?, identity)
+}
+
+/// Where no stream says it.
+pub(super) async fn identity(client: &Client) -> Result<Identity, PrimaryError> {
+    read_identity(&row_of_look(client).await?)
+}
+
+async fn row_of_look(client: &Client) -> Result<Row, PrimaryError> {
     let rows = timeout(PATIENCE, client.query_typed(LOOK, &[])).await.map_err(|_| PrimaryError::Silent)??;
-    let row = rows.first().ok_or(PrimaryError::Another)?;
+    rows.into_iter().next().ok_or(PrimaryError::Another)
+}
+
+fn read_identity(row: &Row) -> Result<Identity, PrimaryError> {
     let timeline = u32::try_from(row.try_get::<_, i32>(1)?).unwrap_or(0);
-    let found = Identity { system: row.try_get(0)?, timeline };
-    if found != *identity {
+    Ok(Identity { system: row.try_get(0)?, timeline })
+}
+
+/// The columns of [`LOOK`], which may be followed by others.
+pub(super) fn read_look(row: &Row, identity: &Identity) -> Result<Look, PrimaryError> {
+    if read_identity(row)? != *identity {
         return Err(PrimaryError::Another);
     }
     let text: &str = row.try_get(2)?;
@@ -157,6 +173,13 @@ pub(super) async fn next_xid(client: &Client) -> Result<u64, PrimaryError> {
         timeout(PATIENCE, client.query_typed(NEXT_XID, &[])).await.map_err(|_| PrimaryError::Silent)??;
     let text: &str = rows.first().ok_or(PrimaryError::Another)?.try_get(0)?;
     text.parse().map_err(|_| PrimaryError::Database(format!("{text:?} is no transaction")))
+}
+
+/// Whether pgoutput passes on what was written into the WAL for others.
+pub(super) async fn has_messages(client: &Client) -> Result<bool, PrimaryError> {
+    let sql = "SELECT current_setting('server_version_num')::int4 >= 140000";
+    let rows = timeout(PATIENCE, client.query_typed(sql, &[])).await.map_err(|_| PrimaryError::Silent)??;
+    Ok(rows.first().ok_or(PrimaryError::Another)?.try_get(0)?)
 }
 
 /// Bytes of WAL that a slot keeps.

@@ -24,6 +24,8 @@ pub(super) struct Account {
     pub(super) position: Position,
     /// Every earlier commit was made by a transaction before this one.
     pub(super) xid: u64,
+    /// Of an account that is told as commits are seen, and not in the order of the WAL: no other worker can go on with it.
+    pub(super) name: Option<String>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ pub(super) struct From {
     pub(super) system: String,
     pub(super) timeline: u32,
     pub(super) position: Position,
+    pub(super) account: Option<String>,
 }
 
 /// What the ring has, for who watches.
@@ -125,10 +128,15 @@ impl Ring {
         });
     }
 
-    /// A commit and its tags.
-    pub(super) fn tell(&self, xid: u64, end: Position, tags: &[String]) {
-        let line = json!({ "commit": { "xid": xid.to_string(), "end": end.to_string(), "tags": tags } });
-        let line = Bytes::from(format!("{line}\n"));
+    /// A commit, or several of which nobody knows the order, and their tags.
+    pub(super) fn tell(&self, xids: &[u64], end: Position, tags: &[String]) {
+        let Some((xid, others)) = xids.split_last() else { return };
+        let mut commit = json!({ "xid": xid.to_string(), "end": end.to_string(), "tags": tags });
+        if !others.is_empty() {
+            commit["also"] = others.iter().map(u64::to_string).collect();
+        }
+        let line = Bytes::from(format!("{}\n", json!({ "commit": commit })));
+        let xid = xids.iter().copied().fold(0, u64::max);
         self.change(|state| {
             state.told = state.told.max(end);
             state.newest_xid = state.newest_xid.max(xid);
@@ -293,7 +301,8 @@ impl Listener {
         // before this one.
         let xid = account.xid.max(state.newest_xid + 1);
         let of_account = |from: &&From| {
-            from.system == account.system && from.timeline == account.timeline && state.floor <= from.position
+            let is_same = from.system == account.system && from.timeline == account.timeline;
+            is_same && from.account == account.name && state.floor <= from.position
         };
         let (position, next, resumed) = match self.from.as_ref().filter(of_account) {
             Some(from) if from.position <= state.told => {
@@ -308,13 +317,17 @@ impl Listener {
         self.place = Some((state.number, next));
         self.knows = position;
         self.beat = state.beat;
-        Some(json!({ "begin": {
+        let mut begin = json!({
             "system": account.system,
             "timeline": account.timeline,
             "position": position.to_string(),
             "xid": xid.to_string(),
             "resumed": resumed,
-        } }))
+        });
+        if let Some(name) = &account.name {
+            begin["account"] = name.as_str().into();
+        }
+        Some(json!({ "begin": begin }))
     }
 }
 

@@ -11,10 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
-use self::plan::{Database, Found, Identity, Index, Member, Published, Server, State};
+use self::plan::{Database, Found, Identity, Index, Item, Member, Published, Server, State};
 use super::mapping::{qualified, union};
+use super::transaction::Tables;
+use super::{ddl, triggers};
 use crate::catalogue::{Catalogue, Mapping};
-use crate::config::{Config, FeedConfig};
+use crate::config::{Config, FeedConfig, FeedSource};
 use crate::migrate;
 use crate::{Exit, print};
 
@@ -23,6 +25,8 @@ mod plan;
 /// The application's statements do not wait behind us for longer.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '5s'";
 
+/// Writers pay for them, and nobody removes what they note.
+const TRIGGERS_OF_BEFORE: &str = "SELECT to_regclass('larder.changes') IS NOT NULL";
 const SERVER: &str = "SELECT current_setting('server_version_num')::int4, current_setting('wal_level'), \
     current_setting('max_replication_slots')::int4 - (SELECT count(*) FROM pg_replication_slots)::int4, \
     current_setting('max_wal_senders')::int4 - (SELECT count(*) FROM pg_stat_replication)::int4, \
@@ -83,7 +87,7 @@ pub(crate) async fn run(config: &Config, catalogue: &Catalogue, applies: bool) -
     }
     let (client, server) = migrate::connect(config).await?;
     let failed = |e: tokio_postgres::Error| Exit::of(&e);
-    let mut items = plan::items(&look(&client, feed, &mapping).await.map_err(failed)?, feed, &mapping);
+    let mut items = items(&client, feed, &mapping).await?;
     let sql = plan::transaction(&items);
     let mut done = String::new();
     if applies && !sql.is_empty() {
@@ -91,7 +95,7 @@ pub(crate) async fn run(config: &Config, catalogue: &Catalogue, applies: bool) -
         // What failed half way is rolled back with the connection.
         client.batch_execute(&all).await.map_err(failed)?;
         done = format!("done:\n{}\n", sql.iter().map(|sql| format!("  {sql};\n")).collect::<String>());
-        items = plan::items(&look(&client, feed, &mapping).await.map_err(failed)?, feed, &mapping);
+        items = self::items(&client, feed, &mapping).await?;
     }
     print(&format!("{server}\n{}{done}", plan::show(&items)))?;
     match items.iter().filter(|item| item.state == State::Missing).count() {
@@ -99,6 +103,27 @@ pub(crate) async fn run(config: &Config, catalogue: &Catalogue, applies: bool) -
         _ if applies => Err(Exit::failed("what is left has to be done by hand")),
         _ => Err(Exit::failed("something is missing; --apply does what is not to be done by hand")),
     }
+}
+
+async fn items(client: &Client, feed: &FeedConfig, mapping: &Mapping) -> Result<Vec<Item>, Exit> {
+    let failed = |e: tokio_postgres::Error| Exit::of(&e);
+    let mut items = match feed.source {
+        FeedSource::Replication => {
+            let mut items = plan::items(&look(client, feed, mapping).await.map_err(failed)?, feed, mapping);
+            let rows = client.query_typed(TRIGGERS_OF_BEFORE, &[]).await.map_err(failed)?;
+            let has_triggers = rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false));
+            items.extend(has_triggers.then(plan::triggers_of_before));
+            items
+        }
+        FeedSource::Triggers => {
+            let tables = Tables::of(mapping);
+            let found = triggers::look(client, &tables).await;
+            let setup = found.map_err(|e| Exit::failed(format!("asking the database: {e}")))?;
+            plan::by_triggers(&setup.faults(&tables), mapping)
+        }
+    };
+    items.push(plan::of_tables_themselves(&ddl::look(client).await.map_err(failed)?, feed.source));
+    Ok(items)
 }
 
 async fn look(

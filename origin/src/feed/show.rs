@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Feed;
+use crate::config::FeedSource;
 use crate::metrics::Text;
 
 impl Feed {
@@ -56,6 +57,10 @@ impl Feed {
     pub(crate) fn json(&self) -> Value {
         let look = self.ring.look();
         let account = look.account.as_ref();
+        let source = match self.config.source {
+            FeedSource::Replication => "replication",
+            FeedSource::Triggers => "triggers",
+        };
         json!({
             "isTold": account.is_some() && self.is_current(),
             "why": account.is_none().then_some(&look.why),
@@ -64,7 +69,9 @@ impl Feed {
             "begin": account.map(|account| account.position.to_string()),
             "position": look.told.to_string(),
             "delaySeconds": self.delay().as_secs_f64(),
-            "slot": self.config.slot.as_deref().unwrap_or("temporary"),
+            "source": source,
+            "slot": (self.config.source == FeedSource::Replication)
+                .then(|| self.config.slot.as_deref().unwrap_or("temporary")),
             "slotRetainedBytes": self.counts.retained.load(Ordering::Relaxed),
             "listeners": self.listeners(),
             "ring": { "from": look.floor.to_string(), "events": look.events, "bytes": look.bytes },

@@ -152,13 +152,11 @@ impl Transaction {
             }
             Message::Truncate { relations: all } => {
                 for relation in all {
-                    // It may be the first that is heard of it.
-                    let table = match relations.0.get(&relation) {
-                        Some(known) => known.table,
-                        None => tables.by_oid.get(&relation).copied(),
-                    };
-                    table.into_iter().for_each(|table| self.whole(table));
+                    relations.table(relation, tables).into_iter().for_each(|table| self.whole(table));
                 }
+            }
+            Message::Altered { relation } => {
+                relations.table(relation, tables).into_iter().for_each(|table| self.whole(table));
             }
             Message::Other => (),
             Message::Begin { .. } | Message::Commit { .. } => {
@@ -294,6 +292,14 @@ impl Transaction {
 impl Relations {
     fn get(&self, oid: u32) -> Result<&Known, Senseless> {
         self.0.get(&oid).ok_or(Senseless("a row of a table of which nothing was said"))
+    }
+
+    /// It may be the first that is heard of it.
+    fn table(&self, oid: u32, tables: &Tables) -> Option<usize> {
+        match self.0.get(&oid) {
+            Some(known) => known.table,
+            None => tables.by_oid.get(&oid).copied(),
+        }
     }
 
     pub(super) fn knows(&self, relation: &Relation) -> bool {

@@ -26,7 +26,7 @@ const FEED: &str = "workers = 1\n[feed]\n[feed.tables]\n\
     members = [\"team:{team_id}\", \"team:{team_id.public_id}:members\", \"admins:{is_admin}\"]\n";
 
 /// An endpoint that reads no table.
-const ONE: (&str, &str) =
+pub(crate) const ONE: (&str, &str) =
     ("one.sql", "-- route: GET /one\n-- rows: one\nSELECT json_build_object('one', 1) AS body\n");
 
 /// A database with two tables and their publication.
@@ -47,13 +47,13 @@ fn serve(urls: &[&str], config: &str) -> Serving {
 }
 
 /// One who listens.
-struct Listener {
+pub(crate) struct Listener {
     client: Client,
     rest: Vec<u8>,
 }
 
 impl Listener {
-    fn new(serving: &Serving, query: &str) -> Listener {
+    pub(crate) fn new(serving: &Serving, query: &str) -> Listener {
         let mut client = Client::connect(serving.address).unwrap();
         client.send(&head("GET", &format!("/feed{query}"), "localhost", &[], b"")).unwrap();
         let response = client.head().unwrap();
@@ -76,7 +76,7 @@ impl Listener {
 
     /// The next line that is no heartbeat: its one member.
     #[track_caller]
-    fn next(&mut self) -> (String, Value) {
+    pub(crate) fn next(&mut self) -> (String, Value) {
         loop {
             let line = self.line().expect("the feed ended");
             let (name, value) = line.as_object().unwrap().iter().next().unwrap();
@@ -88,7 +88,7 @@ impl Listener {
 
     /// The next heartbeat, past whatever comes before.
     #[track_caller]
-    fn at(&mut self) -> Value {
+    pub(crate) fn at(&mut self) -> Value {
         loop {
             let line = self.line().expect("the feed ended");
             if let Some(at) = line.get("at") {
@@ -98,7 +98,7 @@ impl Listener {
     }
 
     #[track_caller]
-    fn expect(&mut self, name: &str) -> Value {
+    pub(crate) fn expect(&mut self, name: &str) -> Value {
         let (found, value) = self.next();
         assert_eq!(found, name, "{value}");
         value
@@ -106,13 +106,13 @@ impl Listener {
 
     /// The tags of the next commit.
     #[track_caller]
-    fn tags(&mut self) -> BTreeSet<String> {
+    pub(crate) fn tags(&mut self) -> BTreeSet<String> {
         let commit = self.expect("commit");
         commit["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned()).collect()
     }
 
     #[track_caller]
-    fn expect_tags(&mut self, expected: &[&str]) {
+    pub(crate) fn expect_tags(&mut self, expected: &[&str]) {
         let expected: BTreeSet<String> = expected.iter().map(|tag| (*tag).to_owned()).collect();
         assert_eq!(self.tags(), expected);
     }
@@ -165,13 +165,13 @@ fn a_commit_is_told_by_the_tags_of_its_rows() {
     listener.expect_tags(&["table:members", "table:teams"]);
 }
 
-fn position(text: &Value) -> u64 {
+pub(crate) fn position(text: &Value) -> u64 {
     let (high, low) = text.as_str().unwrap().split_once('/').unwrap();
     u64::from_str_radix(high, 16).unwrap() << 32 | u64::from_str_radix(low, 16).unwrap()
 }
 
 /// Whether a snapshot, `xmin:xmax:xip,...`, shows a transaction.
-fn shows(snapshot: &str, xid: u64) -> bool {
+pub(crate) fn shows(snapshot: &str, xid: u64) -> bool {
     let parts: Vec<&str> = snapshot.split(':').collect();
     let running = parts[2].split(',').any(|running| running.parse() == Ok(xid));
     xid < parts[1].parse().unwrap() && !running
@@ -234,6 +234,37 @@ fn what_cannot_be_told_row_by_row_is_told_by_its_table() {
     listener.expect_tags(&["table:teams"]);
     database.sql("UPDATE teams SET note = NULL WHERE id = 2");
     listener.expect_tags(&["team:2", "team:red"]);
+}
+
+/// `ALTER TABLE` may change every row and write none.
+#[test]
+fn a_table_that_is_altered_is_told_at_once_where_an_event_trigger_says_so() {
+    let database = database();
+    let folder = Folder::new();
+    let config = format!("{FEED}\n[database]\nprimary = {:?}", database.primary);
+    let config = folder.config(&config, &[ONE]);
+    let config = config.to_str().unwrap();
+    let setup = |more: &[&str]| {
+        let arguments = [&["feed", "setup", "-c", config][..], more].concat();
+        crate::support::Said::of(&mut origin(&arguments))
+    };
+    assert!(setup(&[]).expect_code(0).out.contains("advice   no event trigger tells of ALTER TABLE"));
+    assert!(setup(&["--apply"]).expect_code(0).out.contains("ok       event trigger larder_ddl"));
+    let serving = Serving::start(&mut origin(&["serve", "--listen", "127.0.0.1:0", "-c", config]));
+    let mut listener = Listener::new(&serving, "");
+    listener.expect("begin");
+    database.sql("INSERT INTO teams VALUES (1, 'red', '1')");
+    listener.expect_tags(&["team:1", "team:red"]);
+    database.sql("ALTER TABLE teams ALTER COLUMN note TYPE text USING note || '00'");
+    listener.expect_tags(&["table:teams"]);
+    // Of tables that nobody asks for, and what others write into the WAL.
+    database.sql("CREATE TABLE other (id int); ALTER TABLE other ADD COLUMN more int");
+    database.sql(
+        "SELECT pg_logical_emit_message(true, 'own', 'x'), pg_logical_emit_message(false, 'larder.ddl', 'x')",
+    );
+    database
+        .sql("BEGIN; ALTER TABLE members ADD COLUMN more int; INSERT INTO teams VALUES (2, 'blue'); COMMIT");
+    listener.expect_tags(&["table:members", "team:2", "team:blue"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 mod cli;
 mod migrate;
 mod seed;
+mod changes;
 mod check;
 mod new_endpoint;
 mod queries_doc;

@@ -213,12 +213,13 @@ impl Ledger {
         self.limbo.len()
     }
 
-    /// A commit, after its tags have its position. What was told before is told again after a resumption, and passed over.
-    pub fn apply(&mut self, xid: Xid, end: Position, now: Timestamp) {
+    /// A commit, or several of which nobody knows the order, after their tags have their position. What was told before is told
+    /// again after a resumption, and passed over.
+    pub fn apply(&mut self, xids: impl IntoIterator<Item = Xid>, end: Position, now: Timestamp) {
         if end <= self.position {
             return;
         }
-        self.limbo.insert(xid, Limbo { end, seen_from: None });
+        self.limbo.extend(xids.into_iter().map(|xid| (xid, Limbo { end, seen_from: None })));
         self.reach(end, now);
         if self.limbo.len() > self.max_limbo {
             self.make_room();

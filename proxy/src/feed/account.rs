@@ -60,6 +60,18 @@ pub struct Source {
     /// The system identifier of the cluster.
     pub system: Box<str>,
     pub timeline: Timeline,
+    /// Of a worker that tells commits when it has seen them, at the latest position that they can have: only this worker knows what
+    /// comes next, and a commit may be told behind one that is later in the log. 0: all workers tell the same, in the order of the log.
+    pub account: u64,
+}
+
+impl Source {
+    /// One that is a worker's own: up to 16 hexadecimal digits, of which not all are 0.
+    pub fn account_of(text: &str) -> Option<u64> {
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = if is_hex { u64::from_str_radix(text, 16).ok() } else { None };
+        number.filter(|number| *number != 0)
+    }
 }
 
 /// What has been told and refused since the start.
@@ -190,10 +202,10 @@ impl Account {
         !goes_on
     }
 
-    /// A transaction has changed what has these tags.
+    /// A transaction, or several of which nobody knows the order, changed what has these tags.
     pub fn commit<'t>(
         &self,
-        xid: Xid,
+        xids: impl IntoIterator<Item = Xid>,
         end: Position,
         tags: impl IntoIterator<Item = &'t [u8]>,
         now: Timestamp,
@@ -206,7 +218,7 @@ impl Account {
             self.counts.tags.fetch_add(1, Ordering::Relaxed);
         }
         let mut told = self.lock();
-        told.ledger.apply(xid, end, now);
+        told.ledger.apply(xids, end, now);
         self.reached(&mut told);
         self.counts.events.fetch_add(1, Ordering::SeqCst);
     }
@@ -326,7 +338,14 @@ impl Account {
     pub fn has_told(&self, timeline: Timeline, position: Position) -> bool {
         let told = self.lock();
         let (Some(_), Some(source)) = (told.ledger.epoch(), &told.source) else { return false };
-        source.timeline > timeline || (source.timeline == timeline && told.ledger.position() >= position)
+        let is_reached =
+            source.timeline == timeline && source.account == 0 && told.ledger.position() >= position;
+        source.timeline > timeline || is_reached
+    }
+
+    /// Whether there is a position at which everything before it has been told.
+    pub fn is_in_order_of_log(&self) -> bool {
+        self.lock().source.as_ref().is_none_or(|source| source.account == 0)
     }
 
     /// Everything up to here has been seen to be visible on the primary.

@@ -187,7 +187,11 @@ impl Connection<'_> {
         let target = match self.proxy.feed.resumes_from() {
             Some((source, position)) => {
                 let (timeline, system) = (source.timeline, source.system);
-                format!("/feed?from={position}&timeline={timeline}&system={system}")
+                let account = match source.account {
+                    0 => String::new(),
+                    account => format!("&account={account:x}"),
+                };
+                format!("/feed?from={position}&timeline={timeline}&system={system}{account}")
             }
             None => "/feed".to_owned(),
         };
@@ -203,18 +207,19 @@ impl Connection<'_> {
         match line {
             Line::Begin { source, horizon, is_resumed } => {
                 let (system, timeline, position) = (&source.system, source.timeline, horizon.position);
+                let account = source.account;
                 tracing::info!(%system, %timeline, %position, resumed = is_resumed, "the change feed is told");
                 if self.proxy.feed.begin(source, horizon, is_resumed, now) {
-                    self.proxy.subscriptions.begin(EventId { timeline, position });
+                    self.proxy.subscriptions.begin(EventId { timeline, position, account });
                 }
                 self.has_begun = true;
             }
-            Line::Commit { xid, end, tags } => {
+            Line::Commit { xids, end, tags } => {
                 self.check(end)?;
                 // What no response can carry concerns none: a tag that is too long, or not text.
                 let tags = tags.iter().filter(|tag| is_tag(tag.as_bytes()));
                 let names: Arc<[Box<str>]> = tags.map(|tag| Box::from(&**tag)).collect();
-                self.proxy.feed.commit(xid, end, names.iter().map(|tag| tag.as_bytes()), now);
+                self.proxy.feed.commit(xids, end, names.iter().map(|tag| tag.as_bytes()), now);
                 self.proxy.subscriptions.changed(end, &names);
             }
             Line::At { position, shown } => {

@@ -14,7 +14,7 @@ use super::Source;
 
 /// Longer ones are not read.
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
-/// Of one transaction. Whoever tells of more names tables.
+/// Of one event. Whoever tells of more names tables.
 const MAX_TAGS: usize = 10_000;
 /// A system identifier is a number of 64 bits.
 const MAX_SYSTEM_DIGITS: usize = 20;
@@ -23,10 +23,24 @@ const MAX_WHY_BYTES: usize = 200;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'l> {
-    Begin { source: Source, horizon: Horizon, is_resumed: bool },
-    Commit { xid: Xid, end: Position, tags: Vec<Cow<'l, str>> },
-    At { position: Position, shown: Option<Snapshot> },
-    Lost { why: String },
+    Begin {
+        source: Source,
+        horizon: Horizon,
+        is_resumed: bool,
+    },
+    /// Several transactions where nobody knows in which order they were committed.
+    Commit {
+        xids: Vec<Xid>,
+        end: Position,
+        tags: Vec<Cow<'l, str>>,
+    },
+    At {
+        position: Position,
+        shown: Option<Snapshot>,
+    },
+    Lost {
+        why: String,
+    },
 }
 
 /// Why a line says nothing.
@@ -49,14 +63,18 @@ enum Written<'l> {
         timeline: u32,
         position: Cow<'l, str>,
         xid: Cow<'l, str>,
+        #[serde(default, borrow)]
+        account: Option<Cow<'l, str>>,
         #[serde(default)]
         resumed: bool,
     },
     Commit {
         #[serde(borrow)]
         xid: Cow<'l, str>,
+        #[serde(default)]
+        also: Vec<Text<'l>>,
         end: Cow<'l, str>,
-        tags: Vec<Tag<'l>>,
+        tags: Vec<Text<'l>>,
     },
     At {
         #[serde(borrow)]
@@ -72,30 +90,34 @@ enum Written<'l> {
 
 /// Borrowed from the line, if it has no escapes.
 #[derive(Deserialize)]
-struct Tag<'l>(#[serde(borrow)] Cow<'l, str>);
+struct Text<'l>(#[serde(borrow)] Cow<'l, str>);
 
 impl<'l> Line<'l> {
     pub(super) fn parse(line: &'l [u8]) -> Result<Line<'l>, Malformed> {
         let position = |text: &str| Position::parse(text).ok_or(Malformed::Value("a position"));
         Ok(match serde_json::from_slice(line)? {
-            Written::Begin { system, timeline, position: at, xid, resumed } => {
+            Written::Begin { system, timeline, position: at, xid, account, resumed } => {
                 let is_system = (1..=MAX_SYSTEM_DIGITS).contains(&system.len()) && is_digits(&system);
                 if !is_system {
                     return Err(Malformed::Value("the system identifier"));
                 }
                 let timeline = Timeline::new(timeline).ok_or(Malformed::Value("the timeline"))?;
+                let account = account.map_or(Some(0), |name| Source::account_of(&name));
+                let account = account.ok_or(Malformed::Value("the account"))?;
                 Line::Begin {
-                    source: Source { system: system.into(), timeline },
+                    source: Source { system: system.into(), timeline, account },
                     horizon: Horizon { position: position(&at)?, xid: self::xid(&xid)? },
                     is_resumed: resumed,
                 }
             }
-            Written::Commit { xid, end, tags } => {
+            Written::Commit { xid, also, end, tags } => {
                 if tags.len() > MAX_TAGS {
                     return Err(Malformed::TooManyTags);
                 }
-                let tags = tags.into_iter().map(|Tag(tag)| tag).collect();
-                Line::Commit { xid: self::xid(&xid)?, end: position(&end)?, tags }
+                let xids = [&xid].into_iter().chain(also.iter().map(|Text(xid)| xid));
+                let xids = xids.map(|xid| self::xid(xid)).collect::<Result<_, _>>()?;
+                let tags = tags.into_iter().map(|Text(tag)| tag).collect();
+                Line::Commit { xids, end: position(&end)?, tags }
             }
             Written::At { position: at, snapshot } => {
                 let shown = |text: Cow<'_, str>| Snapshot::parse(&text).ok_or(Malformed::Value("a snapshot"));
@@ -131,15 +153,24 @@ mod tests {
     fn lines_are_read() {
         let begin =
             br#"{"begin":{"system":"7301","timeline":2,"position":"0/10","xid":"738","resumed":true}}"#;
-        let source = Source { system: "7301".into(), timeline: Timeline::new(2).expect("two is a timeline") };
+        let timeline = Timeline::new(2).expect("two is a timeline");
+        let source = Source { system: "7301".into(), timeline, account: 0 };
         let horizon = Horizon { position: position(16), xid: Xid::new(738) };
-        assert_eq!(Line::parse(begin).unwrap(), Line::Begin { source, horizon, is_resumed: true });
+        let read = Line::Begin { source: source.clone(), horizon, is_resumed: true };
+        assert_eq!(Line::parse(begin).unwrap(), read);
+        let begin =
+            br#"{"begin":{"system":"7301","timeline":2,"position":"0/10","xid":"738","account":"1f"}}"#;
+        let source = Source { account: 31, ..source };
+        assert_eq!(Line::parse(begin).unwrap(), Line::Begin { source, horizon, is_resumed: false });
         let commit = br#"{"commit":{"xid":"738","end":"0/20","tags":["a:5","t\u0061ble:a"]}}"#;
         let tags = vec!["a:5".into(), "table:a".into()];
         assert_eq!(
             Line::parse(commit).unwrap(),
-            Line::Commit { xid: Xid::new(738), end: position(32), tags }
+            Line::Commit { xids: vec![Xid::new(738)], end: position(32), tags }
         );
+        let several = br#"{"commit":{"xid":"738","also":["736","737"],"end":"0/20","tags":[]}}"#;
+        let xids = [738, 736, 737].map(Xid::new).to_vec();
+        assert_eq!(Line::parse(several).unwrap(), Line::Commit { xids, end: position(32), tags: vec![] });
         let at = br#"{"at":{"position":"1/0","snapshot":"738:741:738"}}"#;
         let shown = Snapshot::parse("738:741:738");
         assert_eq!(Line::parse(at).unwrap(), Line::At { position: position(1 << 32), shown });
@@ -164,7 +195,10 @@ mod tests {
             "{\"commit\":{\"xid\":\"+1\",\"end\":\"0/1\",\"tags\":[]}}",
             "{\"commit\":{\"xid\":\"99999999999999999999\",\"end\":\"0/1\",\"tags\":[]}}",
             "{\"commit\":{\"xid\":\"1\",\"end\":\"0/1\",\"tags\":[1]}}",
+            "{\"commit\":{\"xid\":\"1\",\"also\":[\"x\"],\"end\":\"0/1\",\"tags\":[]}}",
             "{\"begin\":{\"system\":\"x\",\"timeline\":1,\"position\":\"0/1\",\"xid\":\"1\"}}",
+            "{\"begin\":{\"system\":\"1\",\"timeline\":1,\"position\":\"0/1\",\"xid\":\"1\",\"account\":\"0\"}}",
+            "{\"begin\":{\"system\":\"1\",\"timeline\":1,\"position\":\"0/1\",\"xid\":\"1\",\"account\":\"+1\"}}",
             "{\"begin\":{\"system\":\"1\",\"timeline\":0,\"position\":\"0/1\",\"xid\":\"1\"}}",
             "{\"begin\":{\"system\":\"1\",\"timeline\":-1,\"position\":\"0/1\",\"xid\":\"1\"}}",
         ] {

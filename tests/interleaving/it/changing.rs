@@ -66,7 +66,7 @@ impl World {
     }
 
     fn begin(&self, number: u32, position: Position) {
-        let source = Source { system: "7".into(), timeline: timeline(number) };
+        let source = Source { system: "7".into(), timeline: timeline(number), account: 0 };
         self.account.begin(source, Horizon { position, xid: xid(1) }, false, NOW);
     }
 
@@ -104,7 +104,7 @@ impl World {
             *committed += 1;
             *committed
         };
-        self.account.commit(xid(nth), end(nth), [TAG], NOW);
+        self.account.commit([xid(nth)], end(nth), [TAG], NOW);
         for _ in 0..2 {
             if let Some(seen) = self.look_up() {
                 assert!(seen >= nth, "event {nth} was told, and version {seen} is served");

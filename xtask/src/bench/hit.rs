@@ -1,12 +1,14 @@
 //! `cargo xtask bench hit`: what a hit costs. Larder, a bare hyper server that sends the very bytes Larder sends, and nginx
-//! with `proxy_cache`, plain and tuned, each with one worker on the same core; wrk on the other core.
+//! with `proxy_cache`, plain and tuned, each with one worker on the same core; wrk on the other core. And Larder again with what a
+//! change feed adds to a hit: four tags that are compared with what the feed has told.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode, thread, time::Duration};
 
 use rig::programs::{self, Profile};
 
 use super::{
     load::ensure,
+    quiet_feed,
     rounds::{Peer, Rounds, measure},
     servers::{BODY_BYTES, Folder, Nginx, start_bare_hyper, start_larder, start_nginx, start_upstream, warm},
 };
@@ -19,6 +21,14 @@ pub(crate) struct Options {
 }
 
 const SECONDS: u32 = 4;
+const TAGGED: &str = r#"[feed]
+servers = ["http://FEED"]
+
+[[route]]
+name = "all"
+upstream = "bench"
+tags = ["one", "two", "three", "four"]
+"#;
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     ensure("wrk", "wrk")?;
@@ -37,7 +47,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
         hit.fields.into_iter().filter(|(name, _)| name != "content-length" && name != "date").collect();
     let bare = start_bare_hyper("bare hyper", &fields, true)?;
     warm(bare, &[])?;
-    let mut peers = vec![Peer::new("larder", larder), Peer::new("bare hyper", bare)];
+    let feed = quiet_feed::start()?;
+    let tagged =
+        start_larder(&folder.0, "larder 4 tags", upstream, &TAGGED.replace("FEED", &feed.to_string()))?;
+    until_hit(tagged)?;
+    let mut peers =
+        vec![Peer::new("larder", larder), Peer::new("bare hyper", bare), Peer::new("larder 4 tags", tagged)];
     for (name, tuned) in [("nginx", None), ("nginx tuned", Some(memory.0.as_path()))] {
         match start_nginx(&folder.0, Nginx { name, tuned, ..Nginx::default() }, upstream) {
             Ok(nginx) => {
@@ -56,12 +71,24 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Nothing is stored before the feed has been told for the settle time.
+fn until_hit(larder: SocketAddr) -> Result<(), Error> {
+    for _ in 0..100 {
+        let answer = warm(larder, &[])?;
+        if answer.field("cache-status").is_some_and(|status| status.starts_with("larder; hit")) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Err("nothing is stored with tags".into())
+}
+
 fn print_table(peers: &[Peer]) {
     let Some(larder) = peers.first() else { return };
-    println!("\n{:12} {:>14} {:>10}   larder / it (median of rounds)", "", "requests/s", "p99 us");
+    println!("\n{:14} {:>12} {:>10}   larder / it (median of rounds)", "", "requests/s", "p99 us");
     for peer in peers {
         println!(
-            "{:12} {:>14.0} {:>10.0}   {:.2}",
+            "{:14} {:>12.0} {:>10.0}   {:.2}",
             peer.name,
             peer.requests_per_s(),
             peer.p99_us(),

@@ -48,6 +48,12 @@ fn messages() -> Vec<(Vec<u8>, Message<'static>)> {
             b"T\0\0\0\x02\0\0\0\x40\x01\0\0\x40\x02".to_vec(),
             Message::Truncate { relations: vec![0x4001, 0x4002] },
         ),
+        (
+            b"M\x01\0\0\0\x16\xb3\x74\xd8\x48larder.ddl\0\0\0\0\x0516385".to_vec(),
+            Message::Altered { relation: 16385 },
+        ),
+        (b"M\0\0\0\0\x16\xb3\x74\xd8\x48own\0\0\0\0\x0516385".to_vec(), Message::Other),
+        (b"M\x01\0\0\0\x16\xb3\x74\xd8\x48larder.ddl\0\0\0\0\x02\xff\xff".to_vec(), Message::Other),
     ]
 }
 
@@ -56,7 +62,7 @@ fn each_message_is_what_it_says() {
     for (bytes, expected) in messages() {
         assert_eq!(message(&bytes), Some(expected));
     }
-    for bytes in [&b"O\0\0\0\0\0\0\0\0name\0"[..], b"Y\0\0\0\x10public\0kind\0", b"M\0"] {
+    for bytes in [&b"O\0\0\0\0\0\0\0\0name\0"[..], b"Y\0\0\0\x10public\0kind\0"] {
         assert_eq!(message(bytes), Some(Message::Other));
     }
 }
@@ -81,7 +87,7 @@ fn frames_are_told_apart() {
     data.extend_from_slice(&[0; 24]);
     data.extend_from_slice(b"I\0\0\x40\x01N");
     assert_eq!(frame(&data), Some(Frame::Data(b"I\0\0\x40\x01N")));
-    assert_eq!(relation_of_long(&data), Some(0x4001));
+    assert_eq!(long(&data), Some(Long::Row { relation: 0x4001 }));
     let mut keepalive = vec![b'k'];
     keepalive.extend_from_slice(&9_u64.to_be_bytes());
     keepalive.extend_from_slice(&[0; 8]);
@@ -94,7 +100,11 @@ fn frames_are_told_apart() {
         assert_eq!(frame(&data[..end]), None, "{end}");
     }
     // The beginning of a long one that is about no row.
-    assert_eq!(relation_of_long(&keepalive), None);
+    assert_eq!(long(&keepalive), None);
+    let mut of_others = vec![b'w'];
+    of_others.extend_from_slice(&[0; 24]);
+    of_others.extend_from_slice(b"M\0");
+    assert_eq!(long(&of_others), Some(Long::Other));
 }
 
 /// Bytes of no meaning, and messages of which some bytes were changed.
@@ -123,6 +133,6 @@ fn no_bytes_make_it_panic() {
         if let Some(kind) = bytes.first_mut().filter(|_| round % 4 == 0) {
             *kind = b"BCRIUDTOYMwk"[random() % 12];
         }
-        let _ = (message(&bytes), frame(&bytes), relation_of_long(&bytes));
+        let _ = (message(&bytes), frame(&bytes), long(&bytes));
     }
 }

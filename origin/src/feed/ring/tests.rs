@@ -3,11 +3,11 @@ use serde_json::Value;
 use super::*;
 
 fn account(position: u64) -> Account {
-    Account { system: "7301".to_owned(), timeline: 1, position: Position(position), xid: 100 }
+    Account { system: "7301".to_owned(), timeline: 1, position: Position(position), xid: 100, name: None }
 }
 
 fn from(position: u64) -> Option<From> {
-    Some(From { system: "7301".to_owned(), timeline: 1, position: Position(position) })
+    Some(From { system: "7301".to_owned(), timeline: 1, position: Position(position), account: None })
 }
 
 fn ring() -> Arc<Ring> {
@@ -21,7 +21,7 @@ fn begin(ring: &Ring, account: Account) {
 }
 
 fn tell(ring: &Ring, end: u64) {
-    ring.tell(100 + end, Position(end), &[format!("at:{end}")]);
+    ring.tell(&[100 + end], Position(end), &[format!("at:{end}")]);
 }
 
 /// All lines until there are no more, and whether it was ended.
@@ -84,7 +84,10 @@ fn who_comes_back_is_told_what_it_missed_as_long_as_it_is_there() {
 fn nobody_goes_on_in_another_account() {
     let ring = ring();
     begin(&ring, Account { timeline: 2, ..account(10) });
-    for from in [from(10), Some(From { system: "other".to_owned(), timeline: 2, position: Position(10) })] {
+    for from in [
+        from(10),
+        Some(From { system: "other".to_owned(), timeline: 2, position: Position(10), account: None }),
+    ] {
         assert_eq!(lines(&mut Listener::new(&ring, from))[0]["begin"]["resumed"], false);
     }
 }

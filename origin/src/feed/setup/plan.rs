@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::ddl;
+use super::triggers::Fault;
 use crate::catalogue::{Mapping, RowTemplate};
-use crate::config::FeedConfig;
+use crate::config::{FeedConfig, FeedSource};
 
 /// Which knows numbers of transactions that do not come again.
 const OLDEST: i32 = 130_000;
@@ -187,6 +189,41 @@ pub(super) fn items(database: &Database, feed: &FeedConfig, mapping: &Mapping) -
     items
 }
 
+/// With triggers there is nothing to weigh: all has to be as it is made here.
+pub(super) fn by_triggers(faults: &[Fault], mapping: &Mapping) -> Vec<Item> {
+    if faults.is_empty() {
+        let tables: Vec<&str> = mapping.keys().map(String::as_str).collect();
+        return vec![Item::good(format!("triggers note the changes of {}", tables.join(", ")))];
+    }
+    let item = |fault: &Fault| Item {
+        state: State::Missing,
+        what: fault.what.clone(),
+        is_by_hand: fault.sql.is_empty(),
+        sql: fault.sql.clone(),
+    };
+    faults.iter().map(item).collect()
+}
+
+/// It works without: then such a change is told with the next row that is written.
+pub(super) fn of_tables_themselves(found: &ddl::Found, source: FeedSource) -> Item {
+    if found.is_there(source) {
+        return Item::good("event trigger larder_ddl tells of ALTER TABLE");
+    }
+    let what = "no event trigger tells of ALTER TABLE: until the next row is written, answers are as they were before it";
+    let who = if found.may_be_made() { "" } else { " (it takes a superuser)" };
+    Item {
+        state: State::Advice,
+        what: format!("{what}{who}"),
+        sql: ddl::statements(source),
+        is_by_hand: !found.may_be_made(),
+    }
+}
+
+pub(super) fn triggers_of_before() -> Item {
+    let why = "there are triggers of source = \"triggers\": writers pay for them, and nobody removes what they note";
+    Item::by_hand(State::Advice, why, &["DROP SCHEMA larder CASCADE"])
+}
+
 fn server(server: &Server, feed: &FeedConfig) -> Vec<Item> {
     let mut items = Vec::new();
     if server.version < OLDEST {
@@ -197,7 +234,10 @@ fn server(server: &Server, feed: &FeedConfig) -> Vec<Item> {
     } else {
         Item::by_hand(
             State::Missing,
-            format!("wal_level is {}: set it, and restart the server", server.wal_level),
+            format!(
+                "wal_level is {}: set it, and restart the server (where that cannot be: source = \"triggers\" under [feed])",
+                server.wal_level
+            ),
             &["ALTER SYSTEM SET wal_level = 'logical'"],
         )
     });

@@ -282,7 +282,7 @@ impl World {
         } else {
             self.mark(&record);
         }
-        self.ledger.apply(record.xid, record.end, Timestamp::from_ms(self.now_ms));
+        self.ledger.apply([record.xid], record.end, Timestamp::from_ms(self.now_ms));
     }
 
     fn take(&mut self, step: Step) -> Result<(), TestCaseError> {

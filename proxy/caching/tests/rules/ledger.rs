@@ -30,7 +30,7 @@ fn seen(ledger: &mut Ledger, of: &str) -> Result<u64, Refusal> {
 #[test]
 fn a_standby_has_what_it_had_replayed() {
     let mut ledger = ledger();
-    ledger.apply(Xid::new(12), Position::new(120), NOW);
+    ledger.apply([Xid::new(12)], Position::new(120), NOW);
     assert_eq!(seen(&mut ledger, "lsn=0/6E"), Ok(110));
     // The feed may be behind.
     assert_eq!(seen(&mut ledger, "lsn=0/C8"), Ok(200));
@@ -40,9 +40,9 @@ fn a_standby_has_what_it_had_replayed() {
 #[test]
 fn a_primary_has_all_but_what_its_snapshot_does_not_see() {
     let mut ledger = ledger();
-    ledger.apply(Xid::new(12), Position::new(120), NOW);
-    ledger.apply(Xid::new(11), Position::new(130), NOW);
-    ledger.apply(Xid::new(13), Position::new(140), NOW);
+    ledger.apply([Xid::new(12)], Position::new(120), NOW);
+    ledger.apply([Xid::new(11)], Position::new(130), NOW);
+    ledger.apply([Xid::new(13)], Position::new(140), NOW);
     assert_eq!(seen(&mut ledger, "snapshot=11:15:11"), Ok(129));
     assert_eq!(seen(&mut ledger, "snapshot=12:15:12"), Ok(119));
     assert_eq!(seen(&mut ledger, "snapshot=13:13:"), Ok(139));
@@ -54,7 +54,7 @@ fn a_primary_has_all_but_what_its_snapshot_does_not_see() {
 #[test]
 fn what_a_snapshot_saw_is_forgotten_once_no_fill_is_older() {
     let mut ledger = ledger();
-    ledger.apply(Xid::new(12), Position::new(120), NOW);
+    ledger.apply([Xid::new(12)], Position::new(120), NOW);
     let old = ledger.begin_fill(NOW);
     assert_eq!(seen(&mut ledger, "snapshot=14:14:"), Ok(120));
     assert_eq!(ledger.limbo(), 1);
@@ -80,9 +80,9 @@ fn nothing_is_known_without_a_feed_and_across_a_gap() {
 #[test]
 fn what_is_told_again_changes_nothing() {
     let mut ledger = ledger();
-    ledger.apply(Xid::new(12), Position::new(120), NOW);
+    ledger.apply([Xid::new(12)], Position::new(120), NOW);
     assert_eq!(seen(&mut ledger, "snapshot=14:14:"), Ok(120));
-    ledger.apply(Xid::new(12), Position::new(120), NOW);
+    ledger.apply([Xid::new(12)], Position::new(120), NOW);
     assert_eq!((ledger.position(), ledger.limbo()), (Position::new(120), 0));
 }
 
@@ -96,7 +96,7 @@ fn one_that_says_nothing_has_what_was_told_a_settle_time_before_it() {
     };
     assert_eq!(unstamped(&mut ledger, 0), Err(Refusal::NotSettled));
     ledger.reach(Position::new(110), at(0));
-    ledger.apply(Xid::new(12), Position::new(120), at(500));
+    ledger.apply([Xid::new(12)], Position::new(120), at(500));
     assert_eq!(unstamped(&mut ledger, 999), Err(Refusal::NotSettled));
     assert_eq!(unstamped(&mut ledger, 1_000), Ok(110));
     assert_eq!(unstamped(&mut ledger, 1_500), Ok(120));
@@ -111,7 +111,7 @@ fn a_full_limbo_gives_up_the_slowest_fill_and_then_refuses_what_it_forgot() {
     let mut ledger = ledger();
     let slow = ledger.begin_fill(NOW);
     for nth in 0..MANY {
-        ledger.apply(Xid::new(11 + nth), Position::new(101 + nth), NOW);
+        ledger.apply([Xid::new(11 + nth)], Position::new(101 + nth), NOW);
         ledger.primary_shows(&Snapshot::new(Xid::new(12 + nth), Xid::new(12 + nth), Box::default()).unwrap());
     }
     assert!(ledger.limbo() < 20_000, "{} in limbo", ledger.limbo());
@@ -123,7 +123,7 @@ fn a_full_limbo_gives_up_the_slowest_fill_and_then_refuses_what_it_forgot() {
     // Nobody has seen them.
     let mut ledger = self::ledger();
     for nth in 0..MANY {
-        ledger.apply(Xid::new(11 + nth), Position::new(101 + nth), NOW);
+        ledger.apply([Xid::new(11 + nth)], Position::new(101 + nth), NOW);
     }
     assert!(ledger.limbo() < 20_000, "{} in limbo", ledger.limbo());
     assert_eq!(seen(&mut ledger, "snapshot=11:11:"), Err(Refusal::BeforeHorizon));
@@ -135,7 +135,7 @@ fn a_full_limbo_gives_up_the_slowest_fill_and_then_refuses_what_it_forgot() {
 fn an_event_is_shown_once_a_snapshot_of_the_primary_sees_it() {
     let mut ledger = ledger();
     for (xid, end) in [(12, 120), (11, 130), (13, 140)] {
-        ledger.apply(Xid::new(xid), Position::new(end), NOW);
+        ledger.apply([Xid::new(xid)], Position::new(end), NOW);
     }
     let mut shown_by = |snapshot| {
         ledger.primary_shows(&Snapshot::parse(snapshot).expect(snapshot));

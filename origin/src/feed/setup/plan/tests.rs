@@ -59,6 +59,7 @@ fn the_least_identity_that_has_the_columns_is_taken() {
 
 fn feed() -> FeedConfig {
     FeedConfig {
+        source: FeedSource::Replication,
         publication: "larder".to_owned(),
         slot: None,
         token: None,
