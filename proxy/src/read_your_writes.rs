@@ -24,6 +24,8 @@ use crate::{
 pub const LARDER_SESSION: HeaderName = HeaderName::from_static("larder-session");
 const LARDER_COMMIT: HeaderName = HeaderName::from_static("larder-commit");
 const NAME: &str = "larder-session";
+/// Of one request: each costs the time of a signature. A client has one, two while its path changes.
+const MAX_TOKENS: usize = 8;
 
 fn key(proxy: &Proxy, feed: &config::Feed) -> Key {
     match &feed.session.key {
@@ -44,7 +46,7 @@ pub fn take(proxy: &Proxy, feed: &config::Feed, request: &mut Request) {
     }
     let (key, now) = (key(proxy, feed), proxy.clock.now());
     // Of several the one that asks for most.
-    let sessions = tokens.iter().filter_map(|token| Session::of_token(token, &key, now));
+    let sessions = tokens.iter().take(MAX_TOKENS).filter_map(|token| Session::of_token(token, &key, now));
     request.session = sessions.max_by_key(|session| (session.timeline, session.position));
 }
 

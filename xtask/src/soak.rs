@@ -52,12 +52,21 @@ struct Stale {
     /// Reads in each second, through both proxies together
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     reads: u32,
+    /// What tells the feed
+    #[arg(long, default_value = "replication")]
+    source: Source,
     /// Nothing goes wrong
     #[arg(long)]
     no_faults: bool,
     /// Programs built without optimizations
     #[arg(long)]
     dev: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Source {
+    Replication,
+    Triggers,
 }
 
 impl Options {
@@ -69,6 +78,7 @@ impl Options {
                 seed: 1,
                 writes: 40,
                 reads: 300,
+                source: Source::Replication,
                 no_faults: false,
                 dev: true,
             }),
@@ -104,13 +114,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
 #[expect(clippy::disallowed_methods, reason = "it lasts as long as was asked for")]
 fn stale(options: &Stale) -> Result<bool, Error> {
     let profile = if options.dev { Profile::Dev } else { Profile::Release };
-    let stack = Stack::start(profile, RESOURCES, &PROXIES)?;
+    let worker = match options.source {
+        Source::Replication => "[feed]\n",
+        Source::Triggers => "[feed]\nsource = \"triggers\"\n",
+    };
+    let stack = Stack::start(profile, RESOURCES, worker, &PROXIES)?;
     let subjects = stack.subjects(SUBJECTS)?;
     let run = Run {
         history: History::of_rows(subjects.len()),
         subjects,
         proxies: stack.proxies.iter().copied().map(Proxy::new).collect(),
         origin: stack.origin,
+        tells_in_order_of_wal: options.source == Source::Replication,
         is_over: AtomicBool::new(false),
         counts: Mutex::new(Counts::default()),
     };

@@ -77,11 +77,12 @@ pub(crate) fn change(score: u64) -> String {
 }
 
 impl Stack {
-    /// Everything from nothing, for proxies by their names and what is particular to their configurations. LISTEN, ADMIN and ORIGIN
-    /// in these become addresses.
+    /// Everything from nothing, for the worker's configuration, and proxies by their names and what is particular to theirs. LISTEN,
+    /// ADMIN and ORIGIN in these become addresses.
     pub(crate) fn start(
         profile: Profile,
         resources: u32,
+        worker: &str,
         proxies: &[(&'static str, &str)],
     ) -> Result<Stack, Error> {
         let programs = Programs::build(profile)?;
@@ -91,7 +92,7 @@ impl Stack {
         fs::create_dir_all(&folder)?;
         let mut free = Free::default();
         let mut stack = Stack { cluster, origin: free.address()?, proxies: Vec::new(), programs, folder };
-        fs::write(stack.worker_toml(), "[feed]\n")?;
+        fs::write(stack.worker_toml(), worker)?;
         for (name, config) in proxies {
             let proxy = Proxy { name, address: free.address()?, admin: free.address()? };
             let config = format!("{HEAD}{config}");

@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 use super::Feed;
 use super::changes;
 use super::decode::{Frame, Long, Message, frame, long, message};
-use super::parents::{self, Recent};
+use super::parents::{self, Recent, Unchanged};
 use super::position::{Position, widen};
 use super::primary::{self, ForeignKeys, Identity, Look, PrimaryError};
 use super::ring::Account;
@@ -216,6 +216,7 @@ struct Session<'f> {
     find_failed: Option<Stopwatch>,
     relations: Relations,
     recent: Recent,
+    unchanged: Unchanged,
     /// A transaction of about now.
     near: u64,
     /// Were told, and the primary was not yet seen to show them.
@@ -308,6 +309,7 @@ impl<'f> Session<'f> {
             find_failed: None,
             relations,
             recent,
+            unchanged: Unchanged::default(),
             near: xid,
             unshown: Vec::new(),
             transaction: None,
@@ -427,6 +429,7 @@ impl<'f> Session<'f> {
             }
             Message::Relation(relation) => {
                 self.keys_are_old = true;
+                self.unchanged = Unchanged::default();
                 // A partition or a child that was made since.
                 if !self.tables.by_oid.contains_key(&relation.oid) && !self.relations.knows(&relation) {
                     self.find_tables().await?;
@@ -456,6 +459,7 @@ impl<'f> Session<'f> {
             return;
         }
         self.recent.commit(xid, &transaction);
+        self.unchanged.forget(transaction.touched());
         let parents = transaction.parents();
         let found = if parents.is_empty() { HashMap::new() } else { self.find(parents, end).await };
         let committed_at = transaction.committed_at;
@@ -477,7 +481,24 @@ impl<'f> Session<'f> {
 
     /// What parents have. Where a look-up fails, or waits (for a lock on the table, say), the stream does not wait for the next one:
     /// for a while all tables are told whole.
-    async fn find(&mut self, wanted: BTreeSet<Parent>, end: Position) -> HashMap<Parent, Option<String>> {
+    async fn find(&mut self, mut wanted: BTreeSet<Parent>, end: Position) -> HashMap<Parent, Option<String>> {
+        let mut known = HashMap::new();
+        wanted.retain(|parent| match self.unchanged.get(parent) {
+            Some(value) => {
+                known.insert(parent.clone(), value.clone());
+                false
+            }
+            None => true,
+        });
+        if !wanted.is_empty() {
+            let found = self.look_up(wanted, end).await;
+            self.unchanged.keep(&found, &self.keys, &self.tables);
+            known.extend(found);
+        }
+        known
+    }
+
+    async fn look_up(&mut self, wanted: BTreeSet<Parent>, end: Position) -> HashMap<Parent, Option<String>> {
         if self.find_failed.is_some_and(|since| since.elapsed() < PAUSE_OF_FINDS) {
             return HashMap::new();
         }
@@ -489,6 +510,7 @@ impl<'f> Session<'f> {
             if self.keys_are_old {
                 self.keys = primary::foreign_keys(&client, &self.tables).await?;
                 self.keys_are_old = false;
+                self.unchanged = Unchanged::default();
             }
             parents::find(&client, wanted, &self.keys, &self.tables, &self.recent, end).await
         };
@@ -575,6 +597,7 @@ impl<'f> Session<'f> {
                 }
                 if let Some(tables) = tables {
                     self.tables = tables;
+                    self.unchanged = Unchanged::default();
                 }
                 self.near = self.near.max(look.snapshot.xmax.saturating_sub(1));
                 if self.behind.is_none() && look.flushed > self.feed.ring.told() {

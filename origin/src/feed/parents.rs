@@ -9,7 +9,8 @@
 //! - all transactions that the stream has told up to here, and that changed its table, are visible to the look-up: no version
 //!   of before is taken for it.
 //!
-//! What is not proven is told by `table:NAME`. Nothing is kept from one transaction to the next.
+//! What is not proven is told by `table:NAME`. What is proven stays so until the stream tells of a change of the parent's table: so
+//! a hot parent is looked up once, and not for each row that names it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -25,6 +26,8 @@ use super::transaction::{Parent, Tables, Transaction};
 const MAX_LOOKS: usize = 8;
 /// Transactions that are remembered. A look comes several times a second.
 const MAX_RECENT: usize = 16_384;
+/// Parents that are not looked up again.
+const MAX_UNCHANGED: usize = 16_384;
 /// A version this far beyond all transactions is one from long before, with a number that came round.
 const ANCIENT: u64 = 1 << 30;
 
@@ -83,6 +86,45 @@ impl Recent {
     /// Whether a look-up sees all that was told of a table of the mapping.
     fn shows_all(&self, table: usize, now: &Snapshot) -> bool {
         self.commits.iter().all(|(told, tables)| !tables.contains(&table) || now.has_ended(*told))
+    }
+}
+
+/// What parents had at the last commit that asked for them, by their tables: nothing has changed there since. Of a table that is
+/// not of the mapping that is not known, and nothing is kept.
+#[derive(Debug, Default)]
+pub(super) struct Unchanged {
+    tables: HashMap<usize, HashMap<Parent, Option<String>>>,
+    count: usize,
+}
+
+impl Unchanged {
+    /// To be called with what a transaction changed, before it is asked what its parents have.
+    pub(super) fn forget(&mut self, changed: impl Iterator<Item = usize>) {
+        for table in changed {
+            self.count -= self.tables.remove(&table).map_or(0, |parents| parents.len());
+        }
+    }
+
+    pub(super) fn get(&self, parent: &Parent) -> Option<&Option<String>> {
+        self.tables.values().find_map(|parents| parents.get(parent))
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        found: &HashMap<Parent, Option<String>>,
+        keys: &ForeignKeys,
+        tables: &Tables,
+    ) {
+        for (parent, value) in found {
+            let key = keys.get(&(parent.table, parent.column.clone()));
+            let key = key.and_then(|all| all.iter().find(|key| key.has(&parent.other)));
+            let Some(table) = key.and_then(|key| tables.by_oid.get(&key.oid)) else { continue };
+            if self.count >= MAX_UNCHANGED {
+                *self = Self::default();
+            }
+            let of_table = self.tables.entry(*table).or_default();
+            self.count += usize::from(of_table.insert(parent.clone(), value.clone()).is_none());
+        }
     }
 }
 

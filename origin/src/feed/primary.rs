@@ -108,7 +108,7 @@ pub(super) struct ForeignKey {
     pub(super) oid: u32,
     pub(super) column: String,
     pub(super) kind: String,
-    columns: Vec<String>,
+    pub(super) columns: Vec<String>,
 }
 
 /// By table of the mapping and column.

@@ -12,7 +12,7 @@ use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::{backend, frontend};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_postgres::config::ChannelBinding;
 
 use super::position::Position;
@@ -89,36 +89,6 @@ pub(super) struct Connection {
     output: BytesMut,
     /// Bytes still to come of a message that was cut.
     skip: usize,
-    pace: Pace,
-}
-
-/// Of many commits one after the other each would wake this process, every listener and every proxy. From so many reads within
-/// a moment on the next one waits, and finds more.
-#[derive(Debug)]
-struct Pace {
-    since: Instant,
-    reads: u32,
-}
-
-const MOMENT: Duration = Duration::from_millis(2);
-const READS_PER_MOMENT: u32 = 12;
-
-impl Pace {
-    fn new() -> Self {
-        Self { since: Instant::now(), reads: 0 }
-    }
-
-    /// May be dropped and called again.
-    async fn wait(&mut self) {
-        if self.reads >= READS_PER_MOMENT {
-            sleep_until(self.since + MOMENT).await;
-        }
-        let now = Instant::now();
-        if now >= self.since + MOMENT {
-            *self = Self { since: now, reads: 0 };
-        }
-        self.reads += 1;
-    }
 }
 
 #[expect(
@@ -130,7 +100,7 @@ impl Connection {
     pub(super) async fn open(url: &ServerUrl, limit: Duration) -> Result<Self, WireError> {
         let socket = url.dial(limit).await.map_err(WireError::Connect)?;
         let (input, output) = (BytesMut::with_capacity(READ_BYTES), BytesMut::new());
-        let mut connection = Self { socket, input, output, skip: 0, pace: Pace::new() };
+        let mut connection = Self { socket, input, output, skip: 0 };
         let starting = connection.start(url.parameters());
         timeout(PATIENCE.max(limit), starting).await.unwrap_or(Err(WireError::Silent))?;
         Ok(connection)
@@ -351,7 +321,6 @@ impl Connection {
             {
                 return Ok(received);
             }
-            self.pace.wait().await;
             self.input.reserve(READ_BYTES);
             if self.socket.wire.read_buf(&mut self.input).await.map_err(broken)? == 0 {
                 return Err(WireError::Closed);

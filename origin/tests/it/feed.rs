@@ -753,6 +753,17 @@ fn a_parent_is_told_as_it_was_at_the_commit_or_not_at_all() {
     // When nobody is in the way, it is exact.
     database.sql("INSERT INTO members VALUES (1000, 1)");
     listener.expect_tags(&["team:1", "admins:false", &format!("team:name-{EACH}:members")]);
+    // What is known of a parent holds until it changes, also in the transaction that asks.
+    database.sql("INSERT INTO members VALUES (1001, 1)");
+    listener.expect_tags(&["team:1", "admins:false", &format!("team:name-{EACH}:members")]);
+    database.sql("UPDATE teams SET public_id = 'other'");
+    listener.expect_tags(&["team:1", &format!("team:name-{EACH}"), "team:other"]);
+    database.sql("INSERT INTO members VALUES (1002, 1)");
+    listener.expect_tags(&["team:1", "admins:false", "team:other:members"]);
+    database.sql("BEGIN; UPDATE teams SET public_id = 'own'; INSERT INTO members VALUES (1003, 1); COMMIT");
+    listener.expect_tags(&["team:1", "team:other", "team:own", "admins:false", "team:own:members"]);
+    database.sql("INSERT INTO members VALUES (1004, 1)");
+    listener.expect_tags(&["team:1", "admins:false", "team:own:members"]);
 }
 
 #[test]

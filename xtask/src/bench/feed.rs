@@ -95,7 +95,7 @@ cache = { ttl = "30s" }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     let profile = if options.dev { Profile::Dev } else { Profile::Release };
-    let stack = Stack::start(profile, options.resources, &[("fed", FED), ("timed", TIMED)])?;
+    let stack = Stack::start(profile, options.resources, "[feed]\n", &[("fed", FED), ("timed", TIMED)])?;
     let [fed, timed] = stack.proxies[..] else { return Err("two proxies were asked for".into()) };
     stack.wait_for_feed(fed)?;
     let parts = options.part.map_or(Part::ALL.to_vec(), |part| vec![part]);

@@ -32,6 +32,8 @@ struct Reached {
     /// Of the process: a new one has heard of nothing.
     process: u64,
     position: u64,
+    /// The last one before it.
+    earlier: u64,
 }
 
 impl Proxy {
@@ -42,7 +44,7 @@ impl Proxy {
     /// To be called between the end of a process and the start of the next.
     pub(super) fn is_another(&self) {
         let mut reached = self.reached();
-        *reached = Reached { process: reached.process + 1, position: 0 };
+        *reached = Reached { process: reached.process + 1, ..Reached::default() };
     }
 
     /// What it says of one resource.
@@ -57,8 +59,8 @@ impl Proxy {
     /// Of what an older process said nothing is kept.
     fn has_reached(&self, process: u64, position: u64) {
         let mut reached = self.reached();
-        if reached.process == process {
-            reached.position = reached.position.max(position);
+        if reached.process == process && position > reached.position {
+            (reached.earlier, reached.position) = (reached.position, position);
         }
     }
 }
@@ -69,6 +71,8 @@ pub(super) struct Run {
     pub(super) history: History,
     pub(super) proxies: Vec<Proxy>,
     pub(super) origin: SocketAddr,
+    /// If not, a commit may become visible while the look is under way that names a position behind it; the next look shows it.
+    pub(super) tells_in_order_of_wal: bool,
     pub(super) is_over: AtomicBool,
     pub(super) counts: Mutex<Counts>,
 }
@@ -165,7 +169,7 @@ impl Run {
                         row,
                         &answer,
                         &target,
-                        before.position,
+                        if self.tells_in_order_of_wal { before.position } else { before.earlier },
                         after == before.process,
                     );
                 }

@@ -113,3 +113,44 @@ fn what_is_forgotten_proves_nothing() {
     }
     assert!(recent.commits.is_empty());
 }
+
+#[test]
+fn what_a_parent_has_is_known_until_its_table_changes() {
+    let mut tables = Tables::of(&Mapping::new());
+    tables.by_oid.extend([(10, 0), (11, 1)]);
+    let key = |oid| ForeignKey {
+        table: "public.a".to_owned(),
+        oid,
+        column: "id".to_owned(),
+        kind: "bigint".to_owned(),
+        columns: vec!["name".to_owned()],
+    };
+    // One leads to a table of the mapping, the other to one that nobody tells of.
+    let keys =
+        ForeignKeys::from([((1, "a".to_owned()), vec![key(10)]), ((1, "x".to_owned()), vec![key(12)])]);
+    let parent = |column: &str, key: usize| Parent {
+        table: 1,
+        column: column.to_owned(),
+        other: "name".to_owned(),
+        key: key.to_string(),
+    };
+    let found = |column: &str, key: usize| HashMap::from([(parent(column, key), Some(key.to_string()))]);
+    let mut unchanged = Unchanged::default();
+    unchanged.keep(&found("a", 1), &keys, &tables);
+    unchanged.keep(&HashMap::from([(parent("a", 2), None)]), &keys, &tables);
+    unchanged.keep(&found("x", 1), &keys, &tables);
+    assert_eq!(unchanged.get(&parent("a", 1)), Some(&Some("1".to_owned())));
+    assert_eq!(unchanged.get(&parent("a", 2)), Some(&None));
+    assert_eq!(unchanged.get(&parent("x", 1)), None);
+    unchanged.forget([1].into_iter());
+    assert!(unchanged.get(&parent("a", 1)).is_some());
+    unchanged.forget([0].into_iter());
+    assert!(unchanged.get(&parent("a", 1)).is_none() && unchanged.count == 0);
+    for key in 0..=MAX_UNCHANGED {
+        unchanged.keep(&found("a", key), &keys, &tables);
+        unchanged.keep(&found("a", key), &keys, &tables);
+        assert!(unchanged.count <= MAX_UNCHANGED);
+    }
+    assert!(unchanged.get(&parent("a", MAX_UNCHANGED)).is_some());
+    assert!(unchanged.get(&parent("a", 0)).is_none());
+}
