@@ -93,7 +93,7 @@ async fn pass(
     worker: &Rc<Worker>,
     request: &Request,
     plan: Plan,
-    permit: FetchPermit,
+    mut permit: FetchPermit,
 ) -> Result<Delivery, Error> {
     fetch::check(request, &plan)?;
     let invalidation = (!is_safe(&request.method)).then(|| InvalidateUnlessRefused::new(worker, request));
@@ -120,6 +120,7 @@ async fn pass(
         && let Some(min_version) = better_answer(worker, request, &plan, &permit, &fetched)
     {
         fetched = fetch::send(worker, request, &plan, Purpose::ForClient, Some(&min_version)).await?;
+        permit.min_version = Some(min_version);
     }
     let judged = match plan.cache {
         CacheUse::Part => judged_part(worker, request, &plan, &permit, &fetched),
@@ -138,7 +139,8 @@ async fn pass(
             (Some(kept), NotKept { changed, ..NotKept::default() })
         }
         Err(not_kept) => {
-            detail = not_kept.lacking.is_some().then_some(not_kept.reason);
+            let lacking = not_kept.lacking.as_deref();
+            detail = lacking.map(|lacking| lacking_detail(worker, &permit, lacking, not_kept.reason));
             (None, not_kept)
         }
     };
@@ -393,7 +395,7 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, mut permit: Fe
                 drop(fetched);
                 return Box::pin(fill(worker, request, plan, permit, answer)).await;
             }
-            (permit.is_kept, refused) = (false, Some(reason));
+            (permit.is_kept, refused) = (false, Some(lacking_detail(worker, &permit, &lacking, reason)));
             *lacking
         }
         Err(NotKept { failed: Some(error), .. }) => {
@@ -465,11 +467,25 @@ async fn fill(worker: &Rc<Worker>, request: &Request, plan: Plan, mut permit: Fe
 /// What is to be asked for, if a response lacks an event that was known when its request came. Once: the next answer is passed on,
 /// whatever it lacks.
 fn better(worker: &Worker, permit: &FetchPermit, lacking: &Judged) -> Option<Stamp> {
+    owed(permit, lacking).and_then(|event| worker.proxy.feed.min_version(event))
+}
+
+/// An event that whoever asked should be shown, and nobody has been asked for.
+fn owed(permit: &FetchPermit, lacking: &Judged) -> Option<Mark> {
     let Sighted { as_of, better, .. } = lacking.sighted;
     let is_owed_more = as_of.is_none_or(|as_of| as_of < permit.joined);
-    better
-        .filter(|_| is_owed_more && permit.min_version.is_none())
-        .and_then(|event| worker.proxy.feed.min_version(event))
+    better.filter(|_| is_owed_more && permit.min_version.is_none())
+}
+
+/// Why a response is passed on that lacks something. Where the feed was lost since, nobody can be asked for what it had told.
+fn lacking_detail(
+    worker: &Worker,
+    permit: &FetchPermit,
+    lacking: &Judged,
+    reason: &'static str,
+) -> &'static str {
+    let is_lost = owed(permit, lacking).is_some_and(|event| worker.proxy.feed.min_version(event).is_none());
+    if is_lost { Loss::NoFeed.as_str() } else { reason }
 }
 
 /// The same for whatever comes, to be stored or not, by the tags that its upstream and its route give it. Of most answers it takes a

@@ -828,3 +828,22 @@ fn a_commit_is_no_sign_that_the_feed_is_where_the_database_is() {
     proxy.get("/a");
     assert_status(&proxy.get("/a"), HIT);
 }
+
+/// What an earlier account has told was there when the next one began: a server that shows its beginning shows that.
+#[test]
+fn an_event_of_an_earlier_account_can_be_asked_for() {
+    let upstream = Upstream::stamped(LATE);
+    let feed = Feed::start();
+    let proxy = fed(&upstream.origin, &feed, "", "");
+    let told = &proxy.shared.feed;
+    let mut telling = feed.begun(&proxy, 1000);
+    telling.commit(&proxy, 500, 2000, &["row:1"]);
+    let event = told.told_to();
+    let asked = || told.min_version(event).map(|stamp| stamp.to_string());
+    assert_eq!(asked().as_deref(), Some("lsn=0/7D0; timeline=1"));
+    telling.lost(&proxy, "slot gone");
+    assert_eq!(asked(), None);
+    telling.begin_as(7, 2, 3000, false);
+    telling.at(&proxy, 3000, None);
+    assert_eq!(asked().as_deref(), Some("lsn=0/BB8; timeline=2"));
+}

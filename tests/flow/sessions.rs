@@ -129,3 +129,35 @@ fn a_route_that_does_not_go_by_the_feed_knows_no_sessions() {
     let written = proxy.client().call("PATCH", "/other", &[], b"x").expect("the proxy answers");
     assert_eq!((written.field("set-cookie"), written.field("larder-session")), (None, None));
 }
+
+/// A worker without logical replication tells commits when it sees them: that it has told a position says nothing of a commit
+/// that is there.
+#[test]
+fn where_positions_say_nothing_a_session_goes_to_the_database_without_waiting() {
+    let (origin, feed) = (database(), Feed::start());
+    let proxy = fed(&origin, &feed, "session_max_wait = \"10s\"");
+    let begin = r#"{"begin":{"system":"7","timeline":1,"position":"0/1000","xid":"100","account":"1f"}}"#;
+    let tell = |from: Option<&str>| {
+        let mut telling = feed.next();
+        let target = from
+            .map_or("/feed".to_owned(), |from| format!("/feed?from={from}&timeline=1&system=7&account=1f"));
+        assert_eq!(telling.asked.target, target);
+        telling.answer(200);
+        telling
+    };
+    let mut telling = tell(None);
+    telling.say(&format!("{begin}\n"));
+    telling.at(&proxy, 0x1000, None);
+    assert_is(&proxy.get("/a"), STORED, IN_STORE);
+    let (cookie, _) = write(&proxy, &[]);
+    telling.at(&proxy, 0x3000, None);
+    assert_is(&proxy.get("/a"), HIT, IN_STORE);
+    assert_is(&proxy.get_with("/a", &[("cookie", &cookie)]), PAST, ASKED);
+    // Several of one look; whoever connects again says whose account it is.
+    telling
+        .say("{\"commit\":{\"xid\":\"950\",\"also\":[\"940\"],\"end\":\"0/3001\",\"tags\":[\"user:1\"]}}\n");
+    telling.at(&proxy, 0x3002, None);
+    assert_status(&proxy.get("/a"), "larder; fwd=miss; fwd-status=200; detail=stale-fill");
+    drop(telling);
+    drop(tell(Some("0/3002")));
+}

@@ -127,6 +127,7 @@ fn stale(options: &Stale) -> Result<bool, Error> {
         origin: stack.origin,
         tells_in_order_of_wal: options.source == Source::Replication,
         is_over: AtomicBool::new(false),
+        last_fault: Mutex::new(None),
         counts: Mutex::new(Counts::default()),
     };
     let readers = READERS_OF_EACH * u32::try_from(run.proxies.len())?;

@@ -144,14 +144,20 @@ impl Fleet {
         Role::ALL.get(usize::from(role)).copied()
     }
 
-    /// `None` where that is not known, or is being written down at this moment.
+    /// `None` where that is not known.
     pub(super) fn timeline(&self, server: usize) -> Option<OnTimeline> {
         let published = self.servers.get(server)?;
         let started = || published.started.load(Ordering::SeqCst);
-        let before = started();
-        let timeline = published.timeline.load(Ordering::SeqCst);
-        let is_whole = before != BEING_WRITTEN && before == started() && timeline > 0;
-        is_whole.then_some(OnTimeline { timeline, started: before })
+        let read = || {
+            let (before, timeline) = (started(), published.timeline.load(Ordering::SeqCst));
+            (before != BEING_WRITTEN && before == started()).then_some((before, timeline))
+        };
+        let (started, timeline) = read().or_else(|| {
+            // Whoever writes it down has the lock. An answer without a version would be taken for one of any age.
+            let _written = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            read()
+        })?;
+        (timeline > 0).then_some(OnTimeline { timeline, started })
     }
 
     /// How far the server had come when it was last looked at, or answered.
@@ -439,6 +445,24 @@ mod tests {
         assert_eq!(roles(&known), [Fenced, Fenced]);
         known.servers[0].as_mut().unwrap().is_answering = false;
         assert_eq!(roles(&known), [Fenced, Primary]);
+    }
+
+    #[test]
+    fn a_timeline_that_was_known_is_known_while_it_is_written_again() {
+        let fleet = Fleet::new(1);
+        fleet.seen(0, standby(1, 5));
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for position in 0..50_000 {
+                    fleet.seen(0, standby(1, position));
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(fleet.timeline(0).is_some());
+            }
+        });
     }
 
     #[test]

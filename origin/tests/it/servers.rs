@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rig::{
-    http::Response,
+    http::{Client, Response},
     postgres::{Cluster, query},
 };
 
@@ -102,6 +102,37 @@ fn a_replica_that_is_down_at_the_start_is_taken_in_later() {
     assert!(served_by("primary")(&serving.get("/resources/res-1")));
     cluster.start_replica().unwrap();
     serving.until("/resources/res-1", served_by("replica-1"));
+}
+
+/// What nobody can tell the age of is taken by proxies for whatever it may be.
+#[test]
+fn answers_say_their_version_also_right_after_a_replica_has_come_back() {
+    let cluster = filled();
+    let mut serving = serve(&cluster);
+    serving.until("/resources/res-1", served_by("replica-1"));
+    let is_over = AtomicBool::new(false);
+    let address = serving.address;
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = Client::connect(address).unwrap();
+                    while !is_over.load(Ordering::Relaxed) {
+                        let response = client.get("/resources/res-1", &[]).unwrap();
+                        let is_stamped = response.field("larder-version").is_some();
+                        assert!(is_stamped || response.status != 200, "{response:?}");
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..8 {
+            cluster.kill_replica().unwrap();
+            cluster.start_replica().unwrap();
+            serving.until("/resources/res-1", served_by("replica-1"));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
 }
 
 #[test]

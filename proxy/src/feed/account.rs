@@ -323,12 +323,13 @@ impl Account {
         }
     }
 
-    /// What a server must have replayed to show an event: the value of `Larder-Min-Version`. `None`: that account is over.
+    /// What a server must have replayed to show an event: the value of `Larder-Min-Version`. All that an earlier account has told
+    /// was there when this one began. `None`: there is no account.
     pub fn min_version(&self, event: Mark) -> Option<Stamp> {
         let told = self.lock();
         told.ledger.epoch()?;
         let (began, mark) = told.origin;
-        let behind = event.number().checked_sub(mark.number())?;
+        let behind = event.number().saturating_sub(mark.number());
         let position = Position::new(began.number().saturating_add(behind));
         Some(Stamp { timeline: told.source.as_ref()?.timeline, version: Version::Replayed(position) })
     }

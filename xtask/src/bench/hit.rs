@@ -72,6 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
 }
 
 /// Nothing is stored before the feed has been told for the settle time.
+#[expect(clippy::disallowed_methods, reason = "asks again for a while")]
 fn until_hit(larder: SocketAddr) -> Result<(), Error> {
     for _ in 0..100 {
         let answer = warm(larder, &[])?;

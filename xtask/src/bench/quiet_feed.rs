@@ -26,6 +26,7 @@ pub(super) fn start() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
+#[expect(clippy::disallowed_methods, reason = "heartbeats have a pace")]
 fn tell(mut stream: TcpStream) -> io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}

@@ -1,6 +1,10 @@
 //! What goes wrong during a soak: one thing after the other, at random, and all of it heals.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
 
 use rig::postgres;
 
@@ -64,6 +68,7 @@ pub(super) fn happen(stack: &Stack, run: &Run, seed: u64) -> Result<BTreeMap<&'s
             continue;
         }
         *happened.entry(fault.name()).or_default() += 1;
+        *run.last_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some((fault.name(), now()));
         happens(stack, run, fault, &mut random)?;
     }
     Ok(happened)
@@ -106,6 +111,11 @@ fn happens(stack: &Stack, run: &Run, fault: Fault, random: &mut Random) -> Resul
         }
     }
     Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "what is found is told with what happened before it")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn stopped(stack: &Stack, name: &str, run: &Run, random: &mut Random) -> Result<(), Error> {

@@ -74,6 +74,7 @@ pub(super) struct Run {
     /// If not, a commit may become visible while the look is under way that names a position behind it; the next look shows it.
     pub(super) tells_in_order_of_wal: bool,
     pub(super) is_over: AtomicBool,
+    pub(super) last_fault: Mutex<Option<(&'static str, Instant)>>,
     pub(super) counts: Mutex<Counts>,
 }
 
@@ -234,7 +235,14 @@ impl Run {
             if counts.violations.len() < MAX_VIOLATIONS {
                 let resource = self.subjects.get(row).map_or("", |subject| &subject.resource);
                 let position = format!("{:X}/{:X}", position >> 32, position & 0xffff_ffff);
-                let text = format!("{} {target}: {resource} is {why} {position}; {status}", proxy.at.name);
+                let served_by = answer.field("larder-served-by").unwrap_or("nobody");
+                let fault = *self.last_fault.lock().unwrap_or_else(PoisonError::into_inner);
+                let fault =
+                    fault.map_or(String::new(), |(name, at)| format!("; {name} {:?} ago", at.elapsed()));
+                let text = format!(
+                    "{} {target}: {resource} is {why} {position}; {status}; served by {served_by}{fault}",
+                    proxy.at.name
+                );
                 eprintln!("VIOLATION {text}");
                 counts.violations.push(text);
             }

@@ -103,6 +103,7 @@ impl<'s> Consumer<'s> {
         Ok(Consumer { stack, process })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "asks again for a while")]
     fn end(self) -> Result<(), Error> {
         drop(self.process);
         // Once the server has seen that.
