@@ -201,6 +201,32 @@ fn whoever_wrote_sees_it_on_a_proxy_that_has_not_heard_of_it() {
     assert_eq!(other.get("/things/1").name(), "new");
 }
 
+/// What holds by the WAL holds by triggers: for what is stored, for a replica that is behind, and for who wrote.
+#[test]
+fn without_logical_replication_triggers_tell_the_same() {
+    let world = World::start(1, "source = \"triggers\"", PASS);
+    let proxy = world.proxy();
+    proxy.warm("/things/1", "old");
+    proxy.warm("/things/2", "old");
+    world.cluster.pause_replay().expect("the replica answers");
+    let told = proxy.events();
+    world.rename(1, "new");
+    until("the change to be told", || proxy.events() > told);
+    let answer = proxy.get("/things/1");
+    assert_eq!((answer.name().as_str(), answer.is_hit()), ("new", false), "{answer:?}");
+    assert!(proxy.get("/things/2").is_hit());
+    world.cluster.resume_replay().expect("the replica answers");
+    proxy.warm("/things/1", "new");
+    let json = [("content-type", "application/json")];
+    let written = proxy.call("PATCH", "/things/1", &json, "{\"name\": \"newer\"}");
+    let token = written.0.field("larder-session").expect("a session").to_owned();
+    assert_eq!(proxy.get_with("/things/1", &[("larder-session", &token)]).name(), "newer");
+    world.sql("DROP TRIGGER larder_update ON things");
+    until("the feed to be lost", || proxy.feed()["state"] != "heard");
+    world.rename(1, "newest");
+    until("the replica to have it", || proxy.get("/things/1").name() == "newest");
+}
+
 #[test]
 fn a_subscriber_hears_of_a_change_and_finds_it() {
     let live = format!(

@@ -99,6 +99,10 @@ impl World {
         );
         fs::write(folder.join("origin.toml"), worker_toml).expect("the folder can be written");
         query(&cluster.primary_url(), TABLES).unwrap_or_else(|error| panic!("{error}"));
+        if feed.contains("triggers") {
+            let set_up = worker_command(&folder, &["feed", "setup", "--apply"]).output();
+            assert!(set_up.as_ref().is_ok_and(|output| output.status.success()), "{set_up:?}");
+        }
         cluster.wait_for_replica().unwrap_or_else(|error| panic!("{error}"));
         let mut worker = Process::start(
             "larder-origin",
