@@ -19,11 +19,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
-use tracing::{debug, info};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
+use tracing::{debug, info, warn};
 
 use super::Feed;
-use super::decode::{Message, Relation, Value};
+use super::decode::{Column, Message, Relation, Value};
 use super::follow::{BEAT, Failure, PATIENCE_OF_FINDS, PATIENCE_OF_LOOKS, TICKS_PER_CHECK, random};
 use super::parents::{self, Recent};
 use super::primary::{self, ForeignKeys, Identity, Look, PrimaryError};
@@ -42,17 +42,28 @@ const LONGEST_PERIOD: Duration = Duration::from_secs(30);
 /// Twice that: how far back is all that is removed.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 const REMOVED_EACH: Duration = Duration::from_secs(10);
-/// Noted statements of one look. Whoever has more to tell begins anew.
+/// Removed at once: looks wait for it.
+const REMOVED_AT_ONCE: usize = 5_000;
+/// Noted statements of one look. Of more only the tables are told.
 const MAX_CHANGES: i64 = 4_000;
-/// Of their values, beyond which tables are told.
+/// Transactions and tables of one look. Whoever has more to tell begins anew.
+const MAX_TABLES: i64 = 20_000;
+/// Of all values, beyond which tables are told.
 const MAX_BYTES: i64 = 8 * 1024 * 1024;
 
-/// One snapshot for all of it; the functions of the WAL run after it was taken.
-const CHANGES: &str = "LEFT JOIN ( \
-        SELECT c.xid::text AS xid, c.relation, (extract(epoch FROM c.at) * 1000000)::int8 AS at, \
-               CASE WHEN sum(pg_column_size(c.rows)) OVER (ROWS UNBOUNDED PRECEDING) <= $3 THEN c.rows::text END AS rows \
-        FROM larder.changes c \
-        WHERE c.xid >= $1::text::xid8 AND NOT pg_visible_in_snapshot(c.xid, $2::text::pg_snapshot) LIMIT $4) c ON true";
+/// What the last look did not show, and what no dump brought from elsewhere. An old transaction that still runs keeps nothing from
+/// being found by the index.
+const NEW: &str = "(c.xid = ANY(ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))) \
+        OR c.xid >= pg_snapshot_xmax($1::text::pg_snapshot)) \
+    AND pg_visible_in_snapshot(c.xid, pg_current_snapshot())";
+const ROWS: &str = "SELECT c.xid::text AS xid, c.relation, (extract(epoch FROM c.at) * 1000000)::int8 AS at, \
+        CASE WHEN sum(octet_length(c.rows::text)) OVER (ROWS UNBOUNDED PRECEDING) <= $2 THEN c.rows::text END AS rows \
+    FROM larder.changes c";
+const TABLES: &str = "SELECT c.xid::text AS xid, c.relation, (extract(epoch FROM min(c.at)) * 1000000)::int8 AS at, \
+        NULL::text AS rows \
+    FROM larder.changes c";
+/// A transaction that was prepared before a crash is still there, and what it noted is not.
+const PREPARED: &str = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() LIMIT 1";
 
 /// What a statement changed in one table.
 struct Change {
@@ -75,10 +86,27 @@ struct Session<'f> {
     recent: Recent,
     /// What it showed has been told.
     last: Look,
-    looked: Stopwatch,
+    looked: Time,
     beaten: Stopwatch,
-    /// What had ended then is not asked for any more when the time has come.
-    ended: VecDeque<(Stopwatch, u64)>,
+    /// What these showed is not asked for any more when the time has come.
+    ended: VecDeque<(Stopwatch, Look)>,
+}
+
+/// By a clock that nobody sets, and by one that goes on while the machine sleeps.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    watch: Stopwatch,
+    unix: Duration,
+}
+
+impl Time {
+    fn now() -> Self {
+        Self { watch: Stopwatch::start(), unix: clock::unix_time() }
+    }
+
+    fn elapsed(self) -> Duration {
+        self.watch.elapsed().max(clock::unix_time().saturating_sub(self.unix))
+    }
 }
 
 /// Until it fails.
@@ -130,6 +158,12 @@ impl<'f> Session<'f> {
             let last = primary::look(&client, &identity).await?;
             // After the look: whatever it shows was made by transactions before this one.
             let xid = primary::next_xid(&client).await?;
+            if let Some(prepared) = client.query_typed(PREPARED, &[]).await?.first() {
+                let gid: &str = prepared.try_get(0)?;
+                let why =
+                    format!("{gid:?} is a prepared transaction, of which nobody knows what it has changed");
+                return Err(PrimaryError::NotReady(vec![why]));
+            }
             Ok((client, identity, tables, relations, keys, last, xid))
         };
         let (client, identity, tables, relations, keys, last, xid) = opening.await.map_err(of_primary)?;
@@ -152,7 +186,7 @@ impl<'f> Session<'f> {
             relations,
             recent: Recent::new(xid),
             last,
-            looked: Stopwatch::start(),
+            looked: Time::now(),
             beaten: Stopwatch::start(),
             ended: VecDeque::new(),
         })
@@ -168,9 +202,8 @@ impl<'f> Session<'f> {
                 checked = Stopwatch::start();
                 self.check().await?;
             }
-            if removed.elapsed() > REMOVED_EACH {
+            if removed.elapsed() > REMOVED_EACH && self.remove().await {
                 removed = Stopwatch::start();
-                self.remove().await?;
             }
         }
     }
@@ -180,15 +213,15 @@ impl<'f> Session<'f> {
     }
 
     async fn look(&mut self) -> Result<(), Failure> {
-        let asked = Stopwatch::start();
+        let asked = Time::now();
         let asking = changes(&self.client, &self.identity, &self.last);
         let asked_for = timeout(PATIENCE_OF_LOOKS, asking).await.unwrap_or(Err(PrimaryError::Silent));
         let (look, changes) = asked_for.map_err(|source| self.of_primary(source))?;
         if self.looked.elapsed() > LONGEST_PERIOD {
             return Err(Senseless("it was not looked at for so long that some of it may be removed").into());
         }
-        if i64::try_from(changes.len()).is_ok_and(|count| count >= MAX_CHANGES) {
-            return Err(Senseless("more statements at once than can be told").into());
+        if is_at_least(changes.len(), MAX_TABLES) {
+            return Err(Senseless("more transactions at once than can be told").into());
         }
         self.looked = asked;
         let has_changes = !changes.is_empty();
@@ -223,8 +256,10 @@ impl<'f> Session<'f> {
         for change in changes {
             self.take(change, &mut transaction, &mut known)?;
         }
-        for xid in &xids {
-            self.recent.commit(*xid, &transaction);
+        // Of several nobody knows which was first, so none is taken for one that another one's parents are from.
+        let is_one = xids.len() == 1;
+        if is_one {
+            xids.iter().for_each(|xid| self.recent.commit(*xid, &transaction));
         }
         // Those of one look may have the position of the last one, if they were in the WAL then.
         let end = look.position.max(self.feed.ring.told().next());
@@ -241,6 +276,9 @@ impl<'f> Session<'f> {
                 }
             }
         };
+        if !is_one {
+            xids.iter().for_each(|xid| self.recent.commit(*xid, &transaction));
+        }
         let tags = transaction.tags(&found, &self.tables);
         if tags.is_empty() {
             return Ok(());
@@ -260,19 +298,22 @@ impl<'f> Session<'f> {
         known: &mut Relations,
     ) -> Result<(), Failure> {
         // A table that the mapping does not have any more, or not yet.
-        let Some((table, _)) = self.relations.get(&change.relation) else { return Ok(()) };
-        let rows = change
-            .rows
-            .as_deref()
-            .and_then(|rows| serde_json::from_str::<Vec<Vec<Option<String>>>>(rows).ok());
+        let Some((table, relation)) = self.relations.get(&change.relation) else { return Ok(()) };
+        let rows = change.rows.as_deref().and_then(|rows| serde_json::from_str::<Vec<Noted>>(rows).ok());
         let Some(rows) = rows else {
             transaction.whole(*table);
             return Ok(());
         };
         for row in rows {
-            let value = |value: &'_ Option<String>| value.as_ref().map(|text| text.as_bytes().to_vec());
-            let values: Vec<Option<Vec<u8>>> = row.iter().map(value).collect();
-            let new = values.iter().map(|value| value.as_deref().map_or(Value::Null, Value::Text)).collect();
+            let value = |column: &Column| {
+                let text = row.get(&column.name)?.as_ref();
+                Some(text.map_or(Value::Null, |text| Value::Text(text.as_bytes())))
+            };
+            // By a function of before, or of later.
+            let Some(new) = relation.columns.iter().map(value).collect() else {
+                transaction.whole(*table);
+                return Ok(());
+            };
             let message = Message::Insert { relation: change.relation, new };
             transaction.take(message, &self.tables, known, self.feed.config.max_rows)?;
         }
@@ -295,26 +336,55 @@ impl<'f> Session<'f> {
         };
         let checked = timeout(PATIENCE_OF_LOOKS, checking).await.unwrap_or(Err(PrimaryError::Silent));
         let ((tables, relations), keys) = checked.map_err(|source| self.of_primary(source))?;
+        self.tables.has_all_of(&tables)?;
         (self.tables, self.relations, self.keys) = (tables, relations, keys);
         Ok(())
     }
 
-    /// What everyone has seen who looks often enough.
-    async fn remove(&mut self) -> Result<(), Failure> {
-        self.ended.push_back((self.looked, self.last.snapshot.xmin));
-        let mut before = None;
-        while let Some((_, xmin)) = self.ended.front().filter(|(at, _)| at.elapsed() > KEPT_FOR) {
-            before = Some(*xmin);
+    /// What everyone has seen who looks often enough, some of it at a time. Whether that was all; that it cannot be done ends nothing.
+    async fn remove(&mut self) -> bool {
+        if self.ended.back().is_none_or(|(at, _)| at.elapsed() > REMOVED_EACH) {
+            self.ended.push_back((Stopwatch::start(), self.last.clone()));
+        }
+        while self.ended.get(1).is_some_and(|(at, _)| at.elapsed() > KEPT_FOR) {
             self.ended.pop_front();
         }
-        let Some(before) = before else { return Ok(()) };
-        let sql =
-            format!("BEGIN READ WRITE; DELETE FROM larder.changes WHERE xid < '{before}'::xid8; COMMIT");
-        let removing = timeout(PATIENCE_OF_LOOKS, self.client.batch_execute(&sql)).await;
-        removing
-            .map_or(Err(PrimaryError::Silent), |done| done.map_err(PrimaryError::from))
-            .map_err(|e| self.of_primary(e))
+        let Some((_, shown)) = self.ended.front().filter(|(at, _)| at.elapsed() > KEPT_FOR) else {
+            return true;
+        };
+        // What a dump brought from another cluster is in the future.
+        let sql = format!(
+            "BEGIN READ WRITE; DELETE FROM larder.changes WHERE ctid = ANY(ARRAY(SELECT ctid FROM larder.changes \
+             WHERE xid < '{}'::xid8 AND pg_visible_in_snapshot(xid, '{}') \
+             OR xid >= pg_snapshot_xmax(pg_current_snapshot()) LIMIT {REMOVED_AT_ONCE})); COMMIT",
+            shown.snapshot.xmax, shown.text
+        );
+        let removing = timeout(PATIENCE_OF_LOOKS, self.client.simple_query(&sql)).await;
+        let removed = removing.map_or(Err(PrimaryError::Silent), |done| done.map_err(PrimaryError::from));
+        match removed {
+            Ok(said) => {
+                let count = |message: &SimpleQueryMessage| match message {
+                    SimpleQueryMessage::CommandComplete(count) => Some(*count),
+                    _ => None,
+                };
+                let most = u64::try_from(REMOVED_AT_ONCE).unwrap_or(u64::MAX);
+                said.iter().filter_map(count).max().unwrap_or(0) < most
+            }
+            Err(e) => {
+                warn!(server.name = %self.target.name, "larder.changes keeps what was told already: {e}");
+                // What was begun is not left open.
+                let _ = timeout(PATIENCE_OF_LOOKS, self.client.batch_execute("ROLLBACK")).await;
+                true
+            }
+        }
     }
+}
+
+/// A row as its function noted it: columns and their text.
+type Noted = HashMap<String, Option<String>>;
+
+fn is_at_least(count: usize, most: i64) -> bool {
+    i64::try_from(count).is_ok_and(|count| count >= most)
 }
 
 /// What the primary shows now, and what of the changes the last look did not show.
@@ -323,10 +393,30 @@ async fn changes(
     identity: &Identity,
     last: &Look,
 ) -> Result<(Look, Vec<Change>), PrimaryError> {
-    let sql = format!("WITH l AS MATERIALIZED ({}) SELECT * FROM l {CHANGES}", primary::LOOK);
-    let (xmin, snapshot) = (last.snapshot.xmin.to_string(), &*last.text);
-    let parameters: [(&(dyn ToSql + Sync), Type); 4] =
-        [(&xmin, Type::TEXT), (&snapshot, Type::TEXT), (&MAX_BYTES, Type::INT8), (&MAX_CHANGES, Type::INT8)];
+    let (look, changes) = asked(client, identity, last, ROWS, "", MAX_CHANGES).await?;
+    if !is_at_least(changes.len(), MAX_CHANGES) {
+        return Ok((look, changes));
+    }
+    // What this one shows is a later moment, and all since the last one again.
+    asked(client, identity, last, TABLES, "GROUP BY c.xid, c.relation", MAX_TABLES).await
+}
+
+/// One snapshot for all of it; the functions of the WAL run after it was taken.
+async fn asked(
+    client: &Client,
+    identity: &Identity,
+    last: &Look,
+    what: &str,
+    groups: &str,
+    most: i64,
+) -> Result<(Look, Vec<Change>), PrimaryError> {
+    let sql = format!(
+        "WITH l AS MATERIALIZED ({}) SELECT * FROM l LEFT JOIN ({what} WHERE {NEW} {groups} LIMIT $3) c ON true",
+        primary::LOOK
+    );
+    let snapshot = &*last.text;
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&snapshot, Type::TEXT), (&MAX_BYTES, Type::INT8), (&most, Type::INT8)];
     let rows = client.query_typed(&sql, &parameters).await?;
     let look = primary::read_look(rows.first().ok_or(PrimaryError::Another)?, identity)?;
     let changes = rows.iter().filter_map(|row| change(row).transpose()).collect::<Result<_, _>>()?;

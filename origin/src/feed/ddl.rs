@@ -13,16 +13,20 @@ pub(super) const PREFIX: &str = "larder.ddl";
 
 const LOOK: &str = "SELECT (SELECT f.prosrc FROM pg_event_trigger t JOIN pg_proc f ON f.oid = t.evtfoid \
         WHERE t.evtname = 'larder_ddl' AND t.evtenabled IN ('O', 'A')), \
-    (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)";
+    (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), \
+    (SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = to_regclass('larder.changes'))";
 
 pub(super) struct Found {
     body: Option<String>,
     is_superuser: bool,
+    /// Of the table that triggers write to, quoted.
+    owner: Option<String>,
 }
 
 pub(super) async fn look(client: &Client) -> Result<Found, tokio_postgres::Error> {
     let row = client.query_one(LOOK, &[]).await?;
-    Ok(Found { body: row.try_get(0)?, is_superuser: row.try_get::<_, Option<bool>>(1)? == Some(true) })
+    let is_superuser = row.try_get::<_, Option<bool>>(1)? == Some(true);
+    Ok(Found { body: row.try_get(0)?, is_superuser, owner: row.try_get(2)? })
 }
 
 impl Found {
@@ -32,6 +36,30 @@ impl Found {
 
     pub(super) fn may_be_made(&self) -> bool {
         self.is_superuser
+    }
+
+    /// With the rights of whoever alters a table, where that does; else of the owner of the table that is written to, who may have
+    /// triggers on it, and never of a superuser for another one's table.
+    pub(super) fn statements(&self, source: FeedSource) -> Vec<String> {
+        let function = "larder.note_ddl()";
+        let (rights, owner) = match (source, &self.owner) {
+            (FeedSource::Replication, _) => ("INVOKER", None),
+            (FeedSource::Triggers, owner) => ("DEFINER", owner.as_deref()),
+        };
+        let mut statements = vec![
+            "CREATE SCHEMA IF NOT EXISTS larder".to_owned(),
+            format!(
+                "CREATE OR REPLACE FUNCTION {function} RETURNS event_trigger LANGUAGE plpgsql SECURITY {rights} \
+                 SET search_path = pg_catalog, pg_temp AS $larder${}$larder$",
+                body(source)
+            ),
+        ];
+        statements.extend(owner.map(|owner| format!("ALTER FUNCTION {function} OWNER TO {owner}")));
+        statements.push("DROP EVENT TRIGGER IF EXISTS larder_ddl".to_owned());
+        statements.push(format!(
+            "CREATE EVENT TRIGGER larder_ddl ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION {function}"
+        ));
+        statements
     }
 }
 
@@ -49,18 +77,4 @@ fn body(source: FeedSource) -> String {
          FOR altered IN SELECT DISTINCT objid FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass LOOP\n        \
          {tell}\n    END LOOP;\nEND\n"
     )
-}
-
-pub(super) fn statements(source: FeedSource) -> Vec<String> {
-    vec![
-        "CREATE SCHEMA IF NOT EXISTS larder".to_owned(),
-        format!(
-            "CREATE OR REPLACE FUNCTION larder.note_ddl() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER \
-             SET search_path = pg_catalog, pg_temp AS $larder${}$larder$",
-            body(source)
-        ),
-        "DROP EVENT TRIGGER IF EXISTS larder_ddl".to_owned(),
-        "CREATE EVENT TRIGGER larder_ddl ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION larder.note_ddl()"
-            .to_owned(),
-    ]
 }

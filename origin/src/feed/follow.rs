@@ -596,6 +596,7 @@ impl<'f> Session<'f> {
                     self.feed.counts.retained.store(retained, Ordering::Relaxed);
                 }
                 if let Some(tables) = tables {
+                    self.tables.has_all_of(&tables)?;
                     self.tables = tables;
                     self.unchanged = Unchanged::default();
                 }

@@ -43,6 +43,17 @@ impl Tables {
     }
 }
 
+impl Tables {
+    /// # Errors
+    /// A part was dropped, or taken away, and its rows with it: nobody has told of them.
+    pub(super) fn has_all_of(&self, now: &Tables) -> Result<(), Senseless> {
+        match self.by_oid.keys().all(|oid| now.by_oid.contains_key(oid)) {
+            true => Ok(()),
+            false => Err(Senseless("a table lost a partition or child")),
+        }
+    }
+}
+
 /// The shapes of tables as the stream has told them.
 #[derive(Debug, Default)]
 pub(super) struct Relations(HashMap<u32, Known>);

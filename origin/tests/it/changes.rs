@@ -13,7 +13,8 @@ use crate::support::{Database, Folder, Said, Serving, Session, origin};
 /// Of its own: nothing here needs `wal_level = logical`.
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| Cluster::start_with(&[("wal_level", "replica")]).unwrap())
+    let settings = [("wal_level", "replica"), ("max_prepared_transactions", "4")];
+    CLUSTER.get_or_init(|| Cluster::start_with(&settings).unwrap())
 }
 
 const TABLES: &str = "CREATE TABLE teams (id bigint PRIMARY KEY, public_id text NOT NULL, note text); \
@@ -149,6 +150,73 @@ fn columns_may_have_any_name() {
     assert!(listener.tags().contains("table:empty"));
 }
 
+/// Values that are equal may be text that is not.
+#[test]
+fn both_texts_of_values_that_are_equal_are_told() {
+    let world = World::new(
+        "CREATE TABLE prices (id int PRIMARY KEY, price numeric)",
+        "workers = 1\n[feed]\nsource = \"triggers\"\n[feed.tables]\nprices = [\"price:{price}\"]\n",
+    );
+    let mut listener = Listener::new(&world.serving, "");
+    listener.expect("begin");
+    world.database.sql("INSERT INTO prices VALUES (1, 1.0)");
+    listener.expect_tags(&["price:1.0"]);
+    world.database.sql("UPDATE prices SET price = 1.00");
+    listener.expect_tags(&["price:1.0", "price:1.00"]);
+    // Another type than the function was made for: nothing fails, and nothing of the type is called.
+    world.database.sql("ALTER TABLE prices ALTER price TYPE json USING to_json(price)");
+    world.database.sql("UPDATE prices SET price = '2'");
+    assert!(listener.tags().contains("table:prices"));
+}
+
+#[test]
+fn of_more_statements_than_can_be_told_the_tables_are() {
+    let world = World::new(TABLES, FEED);
+    let mut listener = Listener::new(&world.serving, "");
+    listener.expect("begin");
+    world
+        .database
+        .sql("DO $$BEGIN FOR n IN 1..4001 LOOP INSERT INTO teams VALUES (n, 'name-' || n); END LOOP; END$$");
+    listener.expect_tags(&["table:teams"]);
+    world.database.sql("INSERT INTO teams VALUES (5000, 'red')");
+    listener.expect_tags(&["team:5000", "team:red"]);
+}
+
+/// After a crash what it had noted is gone, and it is not.
+#[test]
+fn nothing_is_told_while_a_prepared_transaction_may_have_changed_something() {
+    let world = World::new(TABLES, FEED);
+    drop(world.serving);
+    world.database.sql("BEGIN; INSERT INTO teams VALUES (1, 'red'); PREPARE TRANSACTION 'one'");
+    let config = world.config.to_str().unwrap();
+    let mut serving = Serving::start(&mut origin(&["serve", "--listen", "127.0.0.1:0", "-c", config]));
+    serving.process.wait_for_line("\"one\" is a prepared transaction").unwrap();
+    let mut listener = Listener::new(&serving, "");
+    world.database.sql("COMMIT PREPARED 'one'");
+    listener.expect("begin");
+    world.database.sql("UPDATE teams SET note = 'x'");
+    listener.expect_tags(&["team:1", "team:red"]);
+}
+
+/// The functions have the rights of who made them.
+#[test]
+fn nobody_else_can_have_a_function_read_what_is_his() {
+    let world = World::new(TABLES, FEED);
+    let table = world.database.value("SELECT 'teams'::regclass::oid");
+    world.database.sql("CREATE ROLE other_of_changes; GRANT USAGE ON SCHEMA larder TO other_of_changes");
+    let sql = format!(
+        "SET ROLE other_of_changes; CREATE TEMP TABLE own (id int, public_id text); \
+         CREATE TRIGGER t AFTER INSERT ON own REFERENCING NEW TABLE AS new_rows \
+         FOR EACH STATEMENT EXECUTE FUNCTION larder.note_{table}()"
+    );
+    let refused = query(&world.database.primary, &sql).unwrap_err().to_string();
+    assert!(refused.contains("permission denied for function"), "{refused}");
+    // What would run with the rights of the owner belongs to the owner.
+    world.database.sql("CREATE ROLE third_of_changes; ALTER SCHEMA larder OWNER TO third_of_changes");
+    let said = world.setup(&["--apply"]);
+    assert!(said.expect_code(1).out.contains("schema larder belongs to third_of_changes"), "{}", said.out);
+}
+
 #[test]
 fn a_partition_is_told_as_its_table_whichever_is_named() {
     let world = World::new(
@@ -176,6 +244,11 @@ fn a_partition_is_told_as_its_table_whichever_is_named() {
     listener.expect("begin");
     database.sql("INSERT INTO events_3 VALUES (4, '2026-03-05')");
     listener.expect_tags(&["event:4"]);
+    // Its rows go with it, and nobody says which they were.
+    database.sql("DROP TABLE events_3");
+    let lost = listener.expect("lost");
+    assert!(lost["why"].as_str().unwrap().contains("lost a partition"), "{lost}");
+    listener.expect("begin");
 }
 
 /// Many transactions, begun in one order and committed in another, some of them long before the look that shows them: each is
@@ -264,15 +337,18 @@ fn setup_says_what_is_missing_does_it_and_finds_nothing_to_do() {
     let world = World::new(TABLES, FEED);
     let said = world.setup(&[]);
     assert!(said.expect_code(0).out.contains("triggers note the changes of members, teams"), "{}", said.out);
-    world
-        .database
-        .sql("DROP TRIGGER larder_update ON teams; ALTER TABLE members DISABLE TRIGGER larder_delete");
+    let oid = |table: &str| world.database.value(&format!("SELECT '{table}'::regclass::oid"));
+    let (update, delete) =
+        (format!("larder_update_{}", oid("teams")), format!("larder_delete_{}", oid("members")));
+    let sql = format!("DROP TRIGGER {update} ON teams; ALTER TABLE members DISABLE TRIGGER {delete}");
+    world.database.sql(&sql);
     let said = world.setup(&[]);
     said.expect_code(1);
-    for expected in
-        ["CREATE TRIGGER larder_update AFTER UPDATE ON public.teams", "larder_delete ON public.members"]
-    {
-        assert!(said.out.contains(expected), "{expected} is not in\n{}", said.out);
+    for expected in [
+        format!("CREATE TRIGGER {update} AFTER UPDATE ON public.teams"),
+        format!("{delete} ON public.members"),
+    ] {
+        assert!(said.out.contains(&expected), "{expected} is not in\n{}", said.out);
     }
     world.setup(&["--apply"]).expect_code(0);
     // An application without any right of its own to what is noted.
@@ -281,7 +357,7 @@ fn setup_says_what_is_missing_does_it_and_finds_nothing_to_do() {
          SET ROLE app_of_changes; INSERT INTO teams VALUES (9, 'app', NULL)",
     );
     let noted = "SELECT relation::regclass || ' ' || rows FROM larder.changes WHERE rows IS NOT NULL";
-    assert_eq!(world.database.value(noted), r#"teams [["9", "app"]]"#);
+    assert_eq!(world.database.value(noted), r#"teams [{"id": "9", "public_id": "app"}]"#);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn no_request_fails_while_one_server_is_there() {
     let expected = serving.get("/resources/res-1").text();
     let (is_over, address) = (AtomicBool::new(false), serving.address);
     let ask = || {
-        let mut client = rig::http::Client::connect(address).unwrap();
+        let mut client = Client::connect(address).unwrap();
         let mut count = 0;
         while !is_over.load(Ordering::Relaxed) {
             let response = client.get("/resources/res-1", &[]).unwrap();

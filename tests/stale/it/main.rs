@@ -221,7 +221,8 @@ fn without_logical_replication_triggers_tell_the_same() {
     let written = proxy.call("PATCH", "/things/1", &json, "{\"name\": \"newer\"}");
     let token = written.0.field("larder-session").expect("a session").to_owned();
     assert_eq!(proxy.get_with("/things/1", &[("larder-session", &token)]).name(), "newer");
-    world.sql("DROP TRIGGER larder_update ON things");
+    let drop = "SELECT format('DROP TRIGGER larder_update_%s ON things', 'things'::regclass::oid)";
+    world.sql(&value(&world.cluster.primary_url(), drop).expect("the primary answers"));
     until("the feed to be lost", || proxy.feed()["state"] != "heard");
     world.rename(1, "newest");
     until("the replica to have it", || proxy.get("/things/1").name() == "newest");

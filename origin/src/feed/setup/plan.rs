@@ -214,7 +214,7 @@ pub(super) fn of_tables_themselves(found: &ddl::Found, source: FeedSource) -> It
     Item {
         state: State::Advice,
         what: format!("{what}{who}"),
-        sql: ddl::statements(source),
+        sql: found.statements(source),
         is_by_hand: !found.may_be_made(),
     }
 }
