@@ -363,9 +363,8 @@ impl<'f> Session<'f> {
         let removed = removing.map_or(Err(PrimaryError::Silent), |done| done.map_err(PrimaryError::from));
         match removed {
             Ok(said) => {
-                let count = |message: &SimpleQueryMessage| match message {
-                    SimpleQueryMessage::CommandComplete(count) => Some(*count),
-                    _ => None,
+                let count = |message: &SimpleQueryMessage| {
+                    if let SimpleQueryMessage::CommandComplete(count) = message { Some(*count) } else { None }
                 };
                 let most = u64::try_from(REMOVED_AT_ONCE).unwrap_or(u64::MAX);
                 said.iter().filter_map(count).max().unwrap_or(0) < most
