@@ -10,7 +10,7 @@
 //! Nothing is kept from one connection to the next: the account begins anew. NOTIFY would tell sooner, and takes a lock of the
 //! whole cluster at each commit that uses it; looks are cheap. Read next: `feed/triggers.rs`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -83,6 +83,8 @@ struct Session<'f> {
     tables: Tables,
     keys: ForeignKeys,
     relations: HashMap<u32, (usize, Relation)>,
+    /// Noted, and not of the mapping when that was last looked at.
+    strangers: HashSet<u32>,
     recent: Recent,
     /// What it showed has been told.
     last: Look,
@@ -184,6 +186,7 @@ impl<'f> Session<'f> {
             tables,
             keys,
             relations,
+            strangers: HashSet::new(),
             recent: Recent::new(xid),
             last,
             looked: Time::now(),
@@ -238,6 +241,13 @@ impl<'f> Session<'f> {
     }
 
     async fn event(&mut self, look: &Look, changes: &[Change]) -> Result<(), Failure> {
+        let is_known = |oid: &u32| self.relations.contains_key(oid) || self.strangers.contains(oid);
+        if !changes.iter().all(|change| is_known(&change.relation)) {
+            // A partition or a child that was made since.
+            self.check().await?;
+            let relations = changes.iter().map(|change| change.relation);
+            self.strangers.extend(relations.filter(|oid| !self.relations.contains_key(oid)));
+        }
         let mut xids: Vec<u64> = changes.iter().map(|change| change.xid).collect();
         xids.sort_unstable();
         xids.dedup();
@@ -297,7 +307,7 @@ impl<'f> Session<'f> {
         transaction: &mut Transaction,
         known: &mut Relations,
     ) -> Result<(), Failure> {
-        // A table that the mapping does not have any more, or not yet.
+        // Of triggers for which nobody asks any more, or ALTER of any other table.
         let Some((table, relation)) = self.relations.get(&change.relation) else { return Ok(()) };
         let rows = change.rows.as_deref().and_then(|rows| serde_json::from_str::<Vec<Noted>>(rows).ok());
         let Some(rows) = rows else {
@@ -338,6 +348,7 @@ impl<'f> Session<'f> {
         let ((tables, relations), keys) = checked.map_err(|source| self.of_primary(source))?;
         self.tables.has_all_of(&tables)?;
         (self.tables, self.relations, self.keys) = (tables, relations, keys);
+        self.strangers.clear();
         Ok(())
     }
 

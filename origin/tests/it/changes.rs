@@ -244,6 +244,18 @@ fn a_partition_is_told_as_its_table_whichever_is_named() {
     listener.expect("begin");
     database.sql("INSERT INTO events_3 VALUES (4, '2026-03-05')");
     listener.expect_tags(&["event:4"]);
+    // One that has its triggers before anybody has looked whether it has.
+    database
+        .sql("CREATE TABLE events_4 PARTITION OF events FOR VALUES FROM ('2026-04-01') TO ('2026-05-01')");
+    world.setup(&["--apply"]).expect_code(0);
+    database.sql("INSERT INTO events_4 VALUES (5, '2026-04-05')");
+    match listener.next() {
+        (name, told) if name == "commit" => assert_eq!(told["tags"], serde_json::json!(["event:5"])),
+        (name, told) => {
+            assert_eq!(name, "lost", "{told}");
+            listener.expect("begin");
+        }
+    }
     // Its rows go with it, and nobody says which they were.
     database.sql("DROP TABLE events_3");
     let lost = listener.expect("lost");
