@@ -14,13 +14,14 @@ pub(super) const PREFIX: &str = "larder.ddl";
 const LOOK: &str = "SELECT (SELECT f.prosrc FROM pg_event_trigger t JOIN pg_proc f ON f.oid = t.evtfoid \
         WHERE t.evtname = 'larder_ddl' AND t.evtenabled IN ('O', 'A')), \
     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), \
-    (SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = to_regclass('larder.changes'))";
+    quote_ident(coalesce((SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('larder.changes')), \
+                         current_user))";
 
 pub(super) struct Found {
     body: Option<String>,
     is_superuser: bool,
-    /// Of the table that triggers write to, quoted.
-    owner: Option<String>,
+    /// Of the table that triggers write to, or who would make it; quoted.
+    owner: String,
 }
 
 pub(super) async fn look(client: &Client) -> Result<Found, tokio_postgres::Error> {
@@ -42,9 +43,9 @@ impl Found {
     /// triggers on it, and never of a superuser for another one's table.
     pub(super) fn statements(&self, source: FeedSource) -> Vec<String> {
         let function = "larder.note_ddl()";
-        let (rights, owner) = match (source, &self.owner) {
-            (FeedSource::Replication, _) => ("INVOKER", None),
-            (FeedSource::Triggers, owner) => ("DEFINER", owner.as_deref()),
+        let (rights, owner) = match source {
+            FeedSource::Replication => ("INVOKER", None),
+            FeedSource::Triggers => ("DEFINER", Some(&self.owner)),
         };
         let mut statements = vec![
             "CREATE SCHEMA IF NOT EXISTS larder".to_owned(),
